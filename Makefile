@@ -1,0 +1,181 @@
+# CWTS. `make run` opens the page, `make test` runs everything; `make help` lists the rest.
+# Each step leaves a stamp under build/stamps, so the second time it starts at once.
+
+PYTHON ?= python3
+PORT ?= 8000
+OPEN ?= 1
+FUZZ_SECONDS ?= 20
+TORTURE_SECONDS ?= 5
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+BIN := .venv/bin
+STAMPS := build/stamps
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+find = $(shell find $(1) -type f -not -path '*/__pycache__/*' -not -path '*/node_modules/*' $(2) 2>/dev/null)
+KERNEL := $(call find,native_ext,)
+PACKAGE := $(call find,app/cwts,-not -name '*.so' -not -name kernel.wasm)
+WEB := $(call find,web,)
+RECORDINGS := $(call find,tests/data,-name '*.gz')
+FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
+TORTURES := $(patsubst tests/torture/%.c,build/torture/%,$(wildcard tests/torture/*.c))
+
+# One floating-point rule everywhere, as in pyproject.toml.
+CFLAGS_KERNEL := -std=gnu11 -ffp-contract=off -fno-math-errno -fvisibility=hidden -Inative_ext/kernel
+CFLAGS_STRICT := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wundef -Wvla -Wdouble-promotion \
+  -Wno-bitwise-instead-of-logical
+
+##@ Use
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { print "\n" substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: site ## set everything up and open the trading page (PORT=8000, OPEN=0 for no browser)
+	exec $(BIN)/cwts serve --port "$(PORT)" $(if $(filter 0,$(OPEN)),--no-open)
+
+##@ Build
+
+.PHONY: setup
+setup: system-run $(STAMPS)/native $(STAMPS)/node ## the virtual environment with cwts in it, and the npm packages
+
+.PHONY: wasm
+wasm: setup $(STAMPS)/wasm ## the kernel for WebAssembly: Pyodide's wheel and kernel.wasm
+
+.PHONY: site
+site: wasm $(STAMPS)/site ## the static site in build/site
+
+.PHONY: system-run system-test
+system-run system-test:
+	@PYTHON=$(PYTHON) .ci/setup-system $(subst system-,,$@)
+
+$(STAMPS):
+	@mkdir -p $@
+
+$(STAMPS)/venv: pyproject.toml | $(STAMPS)
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"], sep="\n")' > build/requirements-dev.txt
+	$(BIN)/pip install -qq --requirement build/requirements-dev.txt
+	@touch $@
+
+$(STAMPS)/native: $(STAMPS)/venv $(KERNEL) MANIFEST.in
+	$(BIN)/pip install -qq --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(STAMPS)/node: web/package.json web/package-lock.json web/.npmrc | $(STAMPS)
+	npm --prefix web ci --silent
+	@touch $@
+
+$(STAMPS)/wasm: $(KERNEL) $(PACKAGE) wasm_ext/build.py pyproject.toml LICENSE $(STAMPS)/venv $(STAMPS)/node
+	$(BIN)/python wasm_ext/build.py
+	@touch $@
+
+$(STAMPS)/site: $(STAMPS)/wasm $(WEB) $(RECORDINGS)
+	$(BIN)/python web/build_site.py
+	@touch $@
+
+$(STAMPS)/pyodide-tests: tests/pyodide/fetch.py pyproject.toml $(STAMPS)/venv
+	$(BIN)/python tests/pyodide/fetch.py
+	@touch $@
+
+##@ Check
+
+.PHONY: test
+test: system-test lint test-native test-wasmtime test-pyodide fuzz-short torture-short test-e2e ## everything below, from a bare machine
+	@echo "make test: all passed"
+
+.PHONY: lint
+lint: setup lint-python lint-web lint-c lint-shell ## ruff, mypy --strict, tsc, gcc and clang warnings, shellcheck
+
+.PHONY: lint-python lint-web lint-c lint-shell
+lint-python: setup
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/mypy
+
+lint-web: setup
+	npm --prefix web run --silent check
+
+lint-c: system-test
+	@for compiler in gcc clang; do for source in native_ext/kernel/kernel.c native_ext/kernel/kernel_avx2.c; do \
+	  $$compiler $(CFLAGS_KERNEL) $(CFLAGS_STRICT) -Wmissing-prototypes -O2 -c -o /dev/null $$source; done; \
+	  $$compiler $(CFLAGS_KERNEL) $(CFLAGS_STRICT) -O2 -DPy_LIMITED_API=0x030b0000 \
+	    -isystem "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')" -c -o /dev/null native_ext/module.c; done
+
+lint-shell: system-test
+	shellcheck .ci/run .ci/setup-system
+
+.PHONY: format
+format: setup ## rewrite the Python sources as lint wants them
+	$(BIN)/ruff check --quiet --fix-only .
+	$(BIN)/ruff format --quiet .
+
+.PHONY: test-native test-wasmtime test-pyodide test-e2e
+test-native: site ## the suite on the native engine
+	CWTS_ENGINE=native $(BIN)/pytest -q
+
+test-wasmtime: site ## the suite on the standalone module in wasmtime
+	CWTS_ENGINE=wasmtime $(BIN)/pytest -q
+
+test-pyodide: site $(STAMPS)/pyodide-tests ## the suite inside Pyodide in Node
+	node tests/pyodide/run.mjs -q
+
+test-e2e: site system-test ## the page in a real Chromium against the simulated exchange
+	$(BIN)/pytest -q e2e
+
+# A fuzzer is one tests/fuzz/NAME.c with LLVMFuzzerTestOneInput; its seeds, and the inputs that once broke something, are in
+# tests/fuzz/corpus/NAME. A torture is one tests/torture/NAME.c: a main that takes the seconds to run and returns 0 if all is well.
+build/fuzz/%: tests/fuzz/%.c $(KERNEL)
+	@mkdir -p $(@D)
+	clang $(CFLAGS_KERNEL) -Wall -Wextra -Werror -Wno-bitwise-instead-of-logical -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	  -o $@ $< native_ext/kernel/kernel.c native_ext/kernel/kernel_avx2.c
+
+build/torture/%: tests/torture/%.c $(KERNEL)
+	@mkdir -p $(@D)
+	clang $(CFLAGS_KERNEL) -Wall -Wextra -Werror -Wno-bitwise-instead-of-logical -g -O2 -pthread -fsanitize=thread \
+	  -o $@ $< native_ext/kernel/kernel.c native_ext/kernel/kernel_avx2.c
+
+.PHONY: fuzz fuzz-short torture torture-short
+fuzz: FUZZ_SECONDS = 600
+fuzz: fuzz-short ## libFuzzer with ASan and UBSan on every decoder (FUZZ_SECONDS=600 each)
+torture: TORTURE_SECONDS = 120
+torture: torture-short test-slow ## ThreadSanitizer on the lock-free parts, and the slow tests (TORTURE_SECONDS=120 each)
+
+fuzz-short: system-test $(FUZZERS)
+	@for fuzzer in $(FUZZERS); do \
+	  name=$$(basename $$fuzzer); mkdir -p build/fuzz/corpus/$$name tests/fuzz/corpus/$$name; echo "fuzz $$name, $(FUZZ_SECONDS) s"; \
+	  $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=0 -verbosity=0 -artifact_prefix=build/fuzz/crash-$$name- \
+	    build/fuzz/corpus/$$name tests/fuzz/corpus/$$name; done
+
+# ThreadSanitizer of LLVM 14 wants the old address-space layout; setarch gives it where the kernel allows.
+torture-short: system-test $(TORTURES)
+	@layout=""; setarch -R true 2>/dev/null && layout="setarch -R"; for torture in $(TORTURES); do \
+	  echo "torture $$(basename $$torture), $(TORTURE_SECONDS) s"; $$layout $$torture $(TORTURE_SECONDS); done
+
+.PHONY: test-slow
+test-slow: site
+	CWTS_ENGINE=native $(BIN)/pytest -q -m slow
+
+##@ Measure
+
+.PHONY: bench
+bench: site $(STAMPS)/peers ## the speed table, against the peers, in one run
+	$(BIN)/cwts bench
+
+$(STAMPS)/peers: $(STAMPS)/native
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["peers"], sep="\n")' > build/requirements-peers.txt
+	$(BIN)/pip install -qq --requirement build/requirements-peers.txt
+	@touch $@
+
+##@ Clean
+
+.PHONY: clean
+clean: ## remove what make made, except the cache of downloads
+	rm -rf .venv build dist web/node_modules app/*.egg-info app/cwts/kernel.wasm app/cwts/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find app tests e2e web wasm_ext -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,142 @@
+"""The command `cwts`: arguments in, one clear line per error out. What a command does lives in its own module."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, NoReturn
+
+from cwts import __version__
+from cwts.errors import CwtsError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXCHANGES = ("binance", "binance-usdm", "binance-coinm", "okx")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(InputError.exit_code, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _capital(text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not (value.is_finite() and value > 0):
+        raise argparse.ArgumentTypeError(f"a number above 0 is expected, not {text!r}")
+    return value
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"a port from 0 to 65535 is expected, not {text!r}")
+    return int(text)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = _Parser(prog="cwts", description="CWTS: follow whales with small capital, in a page or on a server.")
+    parser.add_argument("--version", action="version", version=f"cwts {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    replay = commands.add_parser("replay", help="feed a recording through the engine and sum up what came of it")
+    replay.add_argument("capture", metavar="CAPTURE", help="gzip or zstd lines '<recv_ns> <raw json>'")
+    replay.add_argument("--exchange", required=True, choices=EXCHANGES)
+    replay.add_argument("--symbol", required=True, help="as the exchange writes it, for example BTCUSDT or BTC-USDT-SWAP")
+    replay.add_argument("--instruments", metavar="FILE", help="the exchange's own exchangeInfo or instruments JSON")
+    replay.add_argument("--engine", choices=("native", "wasmtime"), default="native")
+    replay.add_argument("--capital", type=_capital, metavar="N", help="paper account, in the settlement asset")
+    replay.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
+    replay.set_defaults(run=_replay)
+
+    serve = commands.add_parser("serve", help="serve the trading page on this machine")
+    serve.add_argument("--port", type=_port, default=8000)
+    serve.add_argument("--no-open", action="store_true", help="do not open a browser")
+    serve.add_argument("--site", metavar="FOLDER", help="the built site")
+    serve.set_defaults(run=_serve)
+
+    bench = commands.add_parser("bench", help="measure the engine and its peers in one run")
+    bench.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
+    bench.set_defaults(run=_bench)
+
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(run=_version)
+    return parser
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from cwts.config import Settings
+    from cwts.instruments import load_instrument
+    from cwts.recording import Recording
+    from cwts.replay import TerminalProgress, human, prepare, replay
+
+    settings = Settings(capital=args.capital)
+    instrument = load_instrument(args.instruments, args.exchange, args.symbol) if args.instruments else None
+    recording = Recording(args.capture)
+    setup = prepare(recording, args.exchange, args.symbol, instrument=instrument, settings=settings)
+    for warning in setup.warnings:
+        print(f"cwts: warning: {warning}", file=sys.stderr)
+    progress = TerminalProgress()
+    try:
+        result = replay(recording, setup, kernel=args.engine, progress=progress)
+    finally:
+        progress.done()
+    print(json.dumps(result) if args.json else human(result))
+    return 0
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from cwts.serve import serve
+
+    return serve(port=args.port, open_browser=not args.no_open, site=args.site) or 0
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from cwts.bench import main as bench
+
+    return bench(args)
+
+
+def _version(_args: argparse.Namespace) -> int:
+    print(f"cwts {__version__}")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0, 1 for a failure, 2 for bad input."""
+    args = build_parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except CwtsError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:  # the reader has gone: nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError:
+        return _fail("out of memory", 1)
+    except Exception as error:  # noqa: BLE001: the last line of defence; a traceback helps nobody at a terminal
+        if os.environ.get("CWTS_TRACEBACK"):
+            raise
+        return _fail(f"{type(error).__name__}: {error}", 1)
+    return code
+
+
+def _fail(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"cwts: {line}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""The engine's configuration: a person's settings and an instrument's rules become the bytes of a `cwts_config`.
+
+Owns defaults, their validation and the conversion to the kernel's integer units; what an instrument is, is `cwts.instruments`'.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from decimal import ROUND_DOWN, Decimal
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cwts.errors import InputError
+from cwts.kernel import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cwts.instruments import Instrument
+
+KERNEL_EXCHANGE = {
+    "binance": layout.Exchange.BINANCE_SPOT,
+    "binance-usdm": layout.Exchange.BINANCE_USDM,
+    "binance-coinm": layout.Exchange.BINANCE_COINM,
+    "okx": layout.Exchange.OKX,
+}
+KERNEL_CONTRACT = {
+    "spot": layout.Contract.SPOT,
+    "linear": layout.Contract.LINEAR,
+    "inverse": layout.Contract.INVERSE,
+}
+
+# Share of the notional that an order which takes liquidity costs an ordinary account.
+TAKER_FEES = {
+    ("binance", "spot"): 0.0010,
+    ("binance-usdm", "linear"): 0.0005,
+    ("binance-coinm", "inverse"): 0.0005,
+    ("okx", "spot"): 0.0010,
+    ("okx", "linear"): 0.0005,
+    ("okx", "inverse"): 0.0005,
+}
+MAKER_FEES = {
+    ("binance", "spot"): 0.0010,
+    ("binance-usdm", "linear"): 0.0002,
+    ("binance-coinm", "inverse"): 0.0002,
+    ("okx", "spot"): 0.0008,
+    ("okx", "linear"): 0.0002,
+    ("okx", "inverse"): 0.0002,
+}
+
+DEFAULT_CAPITAL = Decimal(1000)  # quote units; an inverse contract's account holds coin of that worth
+_E8 = Decimal(10**8)
+_INT64_MAX = (1 << 63) - 1
+
+
+def _default_weights() -> dict[str, float]:
+    return {"IMBALANCE_5": 0.4, "FLOW_1S": 0.4, "MICRO": 0.4}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a person may choose. Shares are of 1, basis points (bp) of the price, times in seconds."""
+
+    capital: Decimal | None = None  # of the settlement asset; None: 1000 quote units' worth
+    order_share: float = 0.25  # of the capital, that one order aims for
+    max_loss_share: float = 0.20  # of the capital: closes the position and halts
+    max_spread_bp: float = 5.0  # a wider spread opens nothing
+    max_slippage_bp: float = 10.0  # beyond the touch, that an order may pay
+    order_latency_s: float = 0.050  # from decision to the exchange's book
+    cooldown_s: float = 5.0  # between an exit and the next entry
+    max_hold_s: float = 30.0
+    stale_s: float = 3.0  # a book without an update for longer opens nothing
+    warmup_s: float = 10.0  # after the book becomes valid
+    taker_fee: float | None = None  # share of the notional; None: the exchange's for an ordinary account
+    maker_fee: float | None = None
+    enter: float = 0.6  # |score| that opens a position
+    exit: float = 0.3  # score against the position that closes it
+    weights: Mapping[str, float] = field(default_factory=_default_weights)  # by the names of layout.Feature
+    parts: int = int(layout.Part.ALL)  # which parts of a tick run: a benchmark wants some alone
+
+    def __post_init__(self) -> None:
+        if self.capital is not None and not (self.capital.is_finite() and 0 < self.capital <= Decimal(10**9)):
+            raise InputError(f"the capital must be above 0 and at most 1,000,000,000, not {self.capital}")
+        _within("order_share", self.order_share, 0, 1, open_below=True)
+        _within("max_loss_share", self.max_loss_share, 0, 1, open_below=True)
+        _within("max_spread_bp", self.max_spread_bp, 0, 10_000)
+        _within("max_slippage_bp", self.max_slippage_bp, 0, 10_000)
+        for name in ("order_latency_s", "cooldown_s", "max_hold_s", "stale_s", "warmup_s"):
+            _within(name, getattr(self, name), 0, 10**6)
+        for name in ("taker_fee", "maker_fee"):
+            if (fee := getattr(self, name)) is not None:
+                _within(name, fee, 0, 0.1)
+        _within("enter", self.enter, 0, 1, open_below=True)
+        _within("exit", self.exit, 0, 1)
+        for name, weight in self.weights.items():
+            if name not in layout.Feature.__members__:
+                raise InputError(f"no feature {name!r}: expected one of {', '.join(layout.Feature.__members__)}")
+            _within(f"the weight of {name}", weight, -1000, 1000)
+
+
+def _within(name: str, value: float, low: float, high: float, *, open_below: bool = False) -> None:
+    if not (math.isfinite(value) and low <= value <= high and not (open_below and value == low)):
+        raise InputError(f"{name} must be {'above' if open_below else 'at least'} {low} and at most {high}, not {value}")
+
+
+def capital_of(instrument: Instrument, settings: Settings, reference_price: Decimal | None) -> Decimal:
+    """The paper account at the start, in the settlement asset."""
+    if settings.capital is not None:
+        return settings.capital
+    if instrument.contract == "inverse" and reference_price:
+        return (DEFAULT_CAPITAL / reference_price).quantize(Decimal("1e-8"), ROUND_DOWN) or Decimal("1e-8")
+    return DEFAULT_CAPITAL
+
+
+def build_config(instrument: Instrument, settings: Settings, reference_price: Decimal | None = None) -> bytes:
+    """The `cwts_config` of an instrument. `reference_price` (any recent price) turns basis points into ticks.
+
+    Raises InputError where a value does not fit the kernel's integers.
+    """
+    config = np.zeros((), layout.CONFIG)
+    symbol = instrument.symbol.encode()
+    if not 0 < len(symbol) < layout.SYMBOL:
+        raise InputError(f"the symbol {instrument.symbol!r} must have 1 to {layout.SYMBOL - 1} bytes")
+    for what, decimals in (("price", instrument.price_decimals), ("quantity", instrument.qty_decimals)):
+        if not 0 <= decimals <= 12:
+            raise InputError(f"{instrument.symbol}: {decimals} {what} decimals; the engine holds 0 to 12")
+    price_unit, qty_unit = 10**instrument.price_decimals, 10**instrument.qty_decimals
+    capital = capital_of(instrument, settings, reference_price)
+    tick = _units("tick size", instrument.tick_size, price_unit, low=1)
+    market = (instrument.exchange, instrument.contract)
+    taker = settings.taker_fee if settings.taker_fee is not None else TAKER_FEES.get(market, 0.001)
+    maker = settings.maker_fee if settings.maker_fee is not None else MAKER_FEES.get(market, 0.001)
+
+    def ticks_of(basis_points: float) -> int:
+        """Price units, at least three ticks: a coarse tick can be wider than the share asked for."""
+        share = Decimal(str(basis_points)) / 10_000 * (reference_price or 0) * price_unit
+        return max(int(share), 3 * tick) if reference_price else _INT64_MAX // 4
+
+    values: dict[str, object] = {
+        "abi": layout.ABI,
+        "exchange": KERNEL_EXCHANGE[instrument.exchange],
+        "symbol": symbol,
+        "price_decimals": instrument.price_decimals,
+        "qty_decimals": instrument.qty_decimals,
+        "contract": KERNEL_CONTRACT[instrument.contract],
+        "parts": settings.parts,
+        "tick_size": tick,
+        "lot_size": _units("lot size", instrument.lot_size, qty_unit, low=1),
+        "min_qty": _units("minimum quantity", instrument.min_qty, qty_unit),
+        "max_qty": min(_units("maximum quantity", instrument.max_qty, qty_unit, clip=True), _INT64_MAX // 4),
+        "min_notional_e8": _units("minimum notional", instrument.min_notional, 10**8),
+        "contract_size_e8": _units("contract size", instrument.contract_size, 10**8),
+        "capital_e8": _units("capital", capital, 10**8, low=1),
+        "order_notional_e8": int(capital * _E8 * Decimal(str(settings.order_share))),
+        "max_loss_e8": int(capital * _E8 * Decimal(str(settings.max_loss_share))),
+        "max_spread": ticks_of(settings.max_spread_bp),
+        "max_slippage": ticks_of(settings.max_slippage_bp),
+        "order_latency_ns": _ns(settings.order_latency_s),
+        "cooldown_ns": _ns(settings.cooldown_s),
+        "max_hold_ns": _ns(settings.max_hold_s),
+        "stale_ns": _ns(settings.stale_s),
+        "warmup_ns": _ns(settings.warmup_s),
+        "taker_fee_ppm": round(taker * 1_000_000),
+        "maker_fee_ppm": round(maker * 1_000_000),
+        "enter": settings.enter,
+        "exit": settings.exit,
+    }
+    for name, value in values.items():
+        config[name] = value
+    for name, weight in settings.weights.items():
+        config["weights"][layout.Feature[name]] = weight
+    return config.tobytes()
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1_000_000_000)
+
+
+def _units(what: str, value: Decimal, unit: int, *, low: int = 0, clip: bool = False) -> int:
+    """`value` in whole units, rounded down; refused (or clipped) beyond int64."""
+    units = int(value * unit)
+    if units > _INT64_MAX and clip:
+        return _INT64_MAX
+    if not low <= units <= _INT64_MAX:
+        raise InputError(f"the {what} {value} does not fit the engine's units of 1/{unit}")
+    return units

@@ -1,0 +1,136 @@
+"""The standalone WebAssembly kernel in wasmtime: the same C, sandboxed, with its block in the module's own fixed memory.
+
+Memory, from the module's heap base on: the block, then an area through which frames and results pass in pieces.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import wasmtime
+
+from cwts.errors import InputError
+from cwts.kernel import layout
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cwts.kernel import Frames
+
+MODULE = Path(__file__).resolve().parent.parent / "kernel.wasm"
+_compiled: dict[Path, tuple[wasmtime.Engine, wasmtime.Module]] = {}
+
+
+def _load(path: Path) -> tuple[wasmtime.Engine, wasmtime.Module]:
+    """Compiles the module once a process."""
+    if path not in _compiled:
+        if not path.is_file():
+            raise InputError("the wasmtime engine's kernel.wasm is not built: run make wasm")
+        config = wasmtime.Config()
+        config.wasm_simd = True
+        config.cranelift_opt_level = "speed"
+        engine = wasmtime.Engine(config)
+        _compiled[path] = engine, wasmtime.Module(engine, path.read_bytes())
+    return _compiled[path]
+
+
+class WasmKernel:
+    """An instance of `kernel.wasm` with one block."""
+
+    isa = "simd128"
+
+    def __init__(self, path: Path = MODULE) -> None:
+        engine, module = _load(path)
+        self._store = wasmtime.Store(engine)
+        linker = wasmtime.Linker(engine)
+        linker.define_wasi()
+        self._store.set_wasi(wasmtime.WasiConfig())
+        exports = linker.instantiate(self._store, module).exports(self._store)
+        self._functions = exports
+        memory = exports["memory"]
+        base = exports["__heap_base"]
+        assert isinstance(memory, wasmtime.Memory)
+        assert isinstance(base, wasmtime.Global)
+        self._address = int(base.value(self._store)) + 63 & ~63
+        size = self._call("cwts_block_bytes")
+        if size != layout.BLOCK.itemsize:
+            raise InputError(f"kernel.wasm has a block of {size} bytes, this package one of {layout.BLOCK.itemsize}: run make wasm")
+        # The memory cannot grow, so that views of it stay valid as long as the store lives.
+        total = memory.data_len(self._store)
+        pointer = ctypes.cast(memory.data_ptr(self._store), ctypes.POINTER(ctypes.c_uint8 * total))
+        self._memory: NDArray[np.uint8] = np.frombuffer(pointer.contents, np.uint8)
+        self.block: NDArray[np.uint8] = self._memory[self._address : self._address + size]
+        self._transfer = self._address + size + 63 & ~63
+        self._room = total - self._transfer
+
+    def _call(self, name: str, *arguments: int) -> int:
+        function = self._functions[name]
+        assert isinstance(function, wasmtime.Func)
+        result: int = function(self._store, *arguments)
+        return result
+
+    def _write(self, data: NDArray[np.uint8]) -> int:
+        self._memory[self._transfer : self._transfer + data.size] = data
+        return self._transfer
+
+    def init(self, config: bytes) -> int:
+        """`cwts_init`."""
+        if len(config) != layout.CONFIG.itemsize:
+            raise ValueError(f"expected a configuration of {layout.CONFIG.itemsize} bytes, got {len(config)}")
+        return self._call("cwts_init", self._address, self._write(np.frombuffer(config, np.uint8)))
+
+    def feed(self, frames: Frames) -> int:
+        """`cwts_feed`, in pieces of whole frames where they do not fit the module's memory at once."""
+        data = np.frombuffer(frames, np.uint8)
+        events = at = 0
+        while True:
+            end = data.size if data.size - at <= self._room else _last_whole_frame(data, at, self._room)
+            result = self._call("cwts_feed", self._address, self._write(data[at:end]), end - at)
+            if result < 0:
+                return result
+            events |= result
+            at = end
+            if at >= data.size:
+                return events
+
+    def feed_each(self, frames: Frames, ns: NDArray[np.int64]) -> tuple[int, int]:
+        """Each frame by itself, timed inside the module by WASI's clock."""
+        data = np.frombuffer(frames, np.uint8)
+        events = at = fed = 0
+        piece = self._room // 2
+        while at < data.size and fed < ns.size:
+            end = data.size if data.size - at <= piece else _last_whole_frame(data, at, piece)
+            start = self._write(data[at:end])
+            times = start + end - at + 7 & ~7
+            room = min(ns.size - fed, (self._room + self._transfer - times) // 8)
+            result = self._call("cwts_feed_each", self._address, start, end - at, times, room)
+            if result < 0:
+                return fed, result
+            count, happened = result & 0xFFFFFFFF, result >> 32
+            ns[fed : fed + count] = self._memory[times : times + 8 * count].view(np.int64)
+            fed += count
+            events |= happened
+            at = end
+        return fed, events
+
+    def latency(self, stage: int, ns: int) -> None:
+        """`cwts_latency`."""
+        self._call("cwts_latency", self._address, stage, ns)
+
+
+def _last_whole_frame(data: NDArray[np.uint8], at: int, room: int) -> int:
+    """Where the last frame ends that fits into `room` bytes from `at`."""
+    end = at
+    while end + layout.FRAME.itemsize <= data.size:
+        (length,) = struct.unpack_from("<I", data, end + 8)
+        after = end + layout.FRAME.itemsize + (length + 7 & ~7)
+        if after - at > room:
+            break
+        end = after
+    if end == at:
+        raise ValueError(f"a frame is larger than the {room} bytes that the wasmtime engine takes")
+    return end

@@ -1,0 +1,200 @@
+"""`cwts serve`: the built site on this machine's loopback, with the headers that the page's safety rests on.
+
+Owns what a response carries. What the site contains is `web/build_site.py`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import sys
+import threading
+import webbrowser
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from cwts.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HOST = "127.0.0.1"
+PROJECT = Path(__file__).resolve().parents[2]
+
+# Where the page may connect to: itself and the exchanges' WebSockets, nothing else.
+EXCHANGES = (
+    "wss://stream.binance.com:9443 wss://ws-api.binance.com wss://fstream.binance.com wss://ws-fapi.binance.com "
+    "wss://dstream.binance.com wss://ws-dapi.binance.com wss://ws.okx.com:8443"
+)
+CONTENT_SECURITY_POLICY = "; ".join((
+    "default-src 'none'",
+    "script-src 'self' 'wasm-unsafe-eval'",
+    "worker-src 'self'",
+    "style-src 'self'",
+    "img-src 'self' data:",
+    "font-src 'self'",
+    f"connect-src 'self' {EXCHANGES}",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+))  # fmt: skip
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+# Together they make the page cross-origin isolated, which is what gives it SharedArrayBuffer.
+ISOLATION: Mapping[str, str] = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+}
+# Recordings stay compressed: no Content-Encoding, the page itself unpacks them.
+TYPES: Mapping[str, str] = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".wasm": "application/wasm",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".ico": "image/x-icon",
+    ".wgsl": "text/plain; charset=utf-8",
+    ".toml": "text/plain; charset=utf-8",
+    ".py": "text/plain; charset=utf-8",
+    ".zip": "application/zip",
+    ".woff2": "font/woff2",
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers GET and HEAD with files of one folder."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "cwts"
+    sys_version = ""
+    timeout = 30
+    error_message_format = "%(code)d %(message)s\n"
+    error_content_type = "text/plain; charset=utf-8"
+
+    def __init__(self, *args: object, site: Path, isolated: bool, tags: dict[tuple[Path, int, int], str]) -> None:
+        self.site = site
+        self.isolated = isolated
+        self.tags = tags
+        super().__init__(*args)  # type: ignore[arg-type]
+
+    def end_headers(self) -> None:
+        """Adds what every response carries, errors included."""
+        for name, value in (HEADERS | ISOLATION if self.isolated else HEADERS).items():  # type: ignore[operator]
+            self.send_header(name, value)
+        super().end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing: the terminal belongs to the person who started the server."""
+
+    def do_GET(self) -> None:
+        """Answers with a file."""
+        self._answer(body=True)
+
+    def do_HEAD(self) -> None:
+        """Answers with a file's headers."""
+        self._answer(body=False)
+
+    def _answer(self, *, body: bool) -> None:
+        host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
+        if host not in ("127.0.0.1", "localhost", "[::1]"):  # another name for this address: DNS rebinding
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+            return
+        path = self._file()
+        if path is None:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        try:
+            data = path.read_bytes()
+            status = path.stat()
+        except OSError:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        key = (path, status.st_mtime_ns, len(data))
+        tag = self.tags.get(key) or self.tags.setdefault(key, f'"{hashlib.sha256(data).hexdigest()[:32]}"')
+        if tag in (part.strip() for part in self.headers.get("If-None-Match", "").split(",")):
+            self.send_response(HTTPStatus.NOT_MODIFIED)
+            data = b""
+            body = False
+        else:
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Type", TYPES.get(path.suffix, "application/octet-stream"))
+            self.send_header("Content-Length", str(len(data)))
+        self.send_header("ETag", tag)
+        # Ours change under the same name with every build; asking costs nothing on loopback.
+        self.send_header("Cache-Control", "no-cache")
+        self.end_headers()
+        if body:
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(data)
+
+    def _file(self) -> Path | None:
+        place = unquote(urlsplit(self.path).path, errors="replace").lstrip("/")
+        if "\0" in place or "\\" in place:
+            return None
+        path = (self.site / place).resolve()
+        if path.is_dir():
+            path = path / "index.html"
+        return path if path.is_relative_to(self.site) and path.is_file() else None
+
+
+class Server(ThreadingHTTPServer):
+    """A server that stops without waiting for browsers' idle connections."""
+
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Passes over connections that the browser closed; anything else is worth a line."""
+        error = sys.exception() if sys.version_info >= (3, 11) else None
+        if not isinstance(error, ConnectionError | TimeoutError):
+            print(f"cwts: serve: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+def find_site(site: str | Path | None) -> Path:
+    """The folder to serve: the one given, or `build/site` of this project or of the current folder. Raises InputError."""
+    tried = [Path(site)] if site is not None else [PROJECT / "build" / "site", Path("build/site")]
+    for folder in tried:
+        if (folder / "index.html").is_file():
+            return folder.resolve()
+    raise InputError(f"no built site in {tried[0]}: run `make site` (or `make run`), or give --site FOLDER")
+
+
+def make_server(site: Path, port: int, *, isolated: bool = True) -> Server:
+    """A server that is bound but does not run yet; port 0 takes a free one. Raises InputError if the port is taken."""
+    handler = partial(Handler, site=site, isolated=isolated, tags={})
+    try:
+        return Server((HOST, port), handler)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(f"port {port} is taken: choose another one with --port (make run: PORT=)") from None
+        raise InputError(f"cannot listen on port {port}: {error.strerror or error}") from None
+
+
+def serve(
+    *, port: int = 8000, open_browser: bool = True, site: str | Path | None = None, isolated: bool = True
+) -> int:
+    """Serves the site until interrupted. Without isolation the page has no shared memory and takes its slower path."""
+    server = make_server(find_site(site), port, isolated=isolated)
+    address = f"http://{HOST}:{server.server_address[1]}/"
+    print(f"CWTS is at {address} (Ctrl-C ends it)", flush=True)
+    if open_browser:
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    with server, contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever(poll_interval=0.2)
+    print("\nCWTS: stopped serving", flush=True)
+    return 0

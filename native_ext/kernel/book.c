@@ -1,0 +1,211 @@
+/* book.c: one side of the order book. Updates cost O(1): a flat array indexed by price around the touch, with a three-level
+ * bitmap to find the next best level, and a hash table for what lies outside it.
+ *
+ * Keys grow towards the touch on both sides (see cwts_side_book), so that one piece of code serves bids and asks. The hash
+ * table only ever holds keys below the window: a better level than the window can hold moves the window. */
+#include "internal.h"
+
+#define WINDOW_MASK (CWTS_WINDOW - 1)
+#define FAR_MASK (CWTS_FAR - 1)
+#define FAR_FULL (CWTS_FAR - CWTS_FAR / 8) /* linear probing stays short below this load */
+#define ABOVE (CWTS_WINDOW / 8)            /* room left above the best key when the window is placed */
+
+static inline i64 price_of(u32 side, i64 key) { return side == CWTS_BID ? key : -key; }
+
+/* ---- levels outside the window ------------------------------------------------------------------------------------ */
+
+static inline u32 far_home(i64 key) { return (u32)(((u64)key * 0x9E3779B97F4A7C15ULL) >> (64 - 15)); }
+_Static_assert(CWTS_FAR == 1 << 15, "far_home makes 15 bits");
+
+static void far_remove(cwts_side_book *b, i64 key) {
+    u32 i = far_home(key);
+    while (b->far[i].qty && b->far[i].price != key) i = (i + 1) & FAR_MASK;
+    if (!b->far[i].qty) return;
+    /* Knuth 6.4 R: close the gap, so that no tombstones are needed */
+    for (u32 j = (i + 1) & FAR_MASK; b->far[j].qty; j = (j + 1) & FAR_MASK) {
+        u32 home = far_home(b->far[j].price);
+        if (((j - home) & FAR_MASK) >= ((j - i) & FAR_MASK)) {
+            b->far[i] = b->far[j];
+            i = j;
+        }
+    }
+    b->far[i] = (cwts_level){0, 0};
+    b->far_count--;
+}
+
+/* Returns 0 where there is no room. */
+static int far_put(cwts_side_book *b, i64 key, i64 qty) {
+    u32 i = far_home(key);
+    while (b->far[i].qty && b->far[i].price != key) i = (i + 1) & FAR_MASK;
+    if (!b->far[i].qty) {
+        if (b->far_count >= FAR_FULL) return 0;
+        b->far_count++;
+    }
+    b->far[i] = (cwts_level){key, qty};
+    return 1;
+}
+
+/* ---- the window --------------------------------------------------------------------------------------------------- */
+
+static inline void window_set(cwts_side_book *b, i64 key, i64 qty) {
+    u32 cell = (u32)key & WINDOW_MASK, word = cell >> 6;
+    u64 bit = 1ULL << (cell & 63), before = b->bits[word];
+    u64 after = qty ? before | bit : before & ~bit;
+    b->qty[cell] = qty;
+    if (after == before) return;
+    b->bits[word] = after;
+    b->count += qty ? 1u : ~0u;
+    if (before && after) return;
+    u64 wordbit = 1ULL << (word & 63);
+    u64 *summary = &b->summary[word >> 6];
+    *summary = after ? *summary | wordbit : *summary & ~wordbit;
+    u64 topbit = 1ULL << (word >> 6);
+    b->summary_top = *summary ? b->summary_top | topbit : b->summary_top & ~topbit;
+}
+
+/* The highest set bit at or below `from` in ring order (wrapping once), as a cell; -1 where the window is empty. */
+static inline i32 cell_at_or_below(const cwts_side_book *b, u32 from) {
+    u32 word = from >> 6;
+    u64 w = b->bits[word] & (~0ULL >> (63 - (from & 63)));
+    if (LIKELY(w)) return (i32)(word << 6) + highest_bit(w);
+    u64 s = b->summary[word >> 6] & ((1ULL << (word & 63)) - 1);
+    u32 group = word >> 6;
+    if (!s) {
+        u64 t = b->summary_top & ((1ULL << group) - 1);
+        if (!t) t = b->summary_top;
+        if (!t) return -1;
+        group = (u32)highest_bit(t);
+        s = b->summary[group];
+    }
+    word = group << 6 | (u32)highest_bit(s);
+    return (i32)(word << 6) + highest_bit(b->bits[word]);
+}
+
+/* The key of `cell`, given that it lies at or below `key` within one window. */
+static inline i64 key_below(i64 key, u32 cell) { return key - (i64)(((u32)key - cell) & WINDOW_MASK); }
+
+/* The best key at or below `key` in the window; NO_KEY where there is none. */
+static inline i64 window_best(const cwts_side_book *b, i64 key) {
+    if (b->count == 0) return NO_KEY;
+    return key_below(key, (u32)cell_at_or_below(b, (u32)key & WINDOW_MASK));
+}
+
+/* Moves the window so that it begins at `base`: levels that fall out go to the hash table, those that come in leave it. */
+static void window_move(cwts_side_book *b, i64 base) {
+    if (b->count) {
+        i64 top = b->base + CWTS_WINDOW - 1, key = window_best(b, top);
+        for (u32 left = b->count; left; left--) {
+            i64 next = left > 1 ? window_best(b, key - 1) : NO_KEY;
+            if (key < base || key - base >= CWTS_WINDOW) {
+                i64 qty = b->qty[(u32)key & WINDOW_MASK];
+                window_set(b, key, 0);
+                if (!far_put(b, key, qty)) b->far_lost = max64(b->far_lost, key);
+            }
+            key = next;
+        }
+    }
+    b->base = base;
+    if (b->far_count == 0) return;
+    /* Removal shifts later entries back to the slot under the hand, so it is looked at until it stays. */
+    for (u32 i = 0; i < CWTS_FAR; i++) {
+        cwts_level *far = &b->far[i];
+        while (far->qty && far->price >= base && far->price - base < CWTS_WINDOW) {
+            cwts_level level = *far;
+            far_remove(b, level.price);
+            window_set(b, level.price, level.qty);
+        }
+    }
+}
+
+static void side_clear(cwts_side_book *b) {
+    for (u32 w = 0; b->count && w < CWTS_WINDOW_WORDS; w++)
+        for (; b->bits[w]; b->bits[w] &= b->bits[w] - 1, b->count--) b->qty[w << 6 | (u32)lowest_bit(b->bits[w])] = 0;
+    if (b->far_count) __builtin_memset(b->far, 0, sizeof b->far);
+    __builtin_memset(b->summary, 0, sizeof b->summary);
+    __builtin_memset(b->top, 0, sizeof b->top);
+    b->summary_top = 0;
+    b->far_count = b->top_count = 0;
+    b->base = 0;
+    b->best = b->far_lost = b->touched = NO_KEY;
+}
+
+static inline void side_set(cwts_side_book *b, i64 key, i64 qty, u64 *lost) {
+    if (key > b->touched) b->touched = key;
+    if (LIKELY((u64)key - (u64)b->base < CWTS_WINDOW)) {
+        window_set(b, key, qty);
+        if (qty) {
+            if (key > b->best) b->best = key;
+        } else if (key == b->best) {
+            b->best = window_best(b, key);
+        }
+        return;
+    }
+    if (qty == 0) {
+        far_remove(b, key);
+        return;
+    }
+    if (key > b->base || (b->count == 0 && b->far_count == 0)) { /* above the window, or the first level of all */
+        window_move(b, key - (CWTS_WINDOW - 1 - ABOVE));
+        window_set(b, key, qty);
+        b->best = key;
+        return;
+    }
+    if (!far_put(b, key, qty)) {
+        b->far_lost = max64(b->far_lost, key);
+        (*lost)++;
+    }
+}
+
+/* After the levels of one message: the best level lies in the window again, with room below it. Returns 0 where a level
+ * that had found no room would now belong near the touch, so that the book can no longer be trusted. */
+static int side_settle(cwts_side_book *b) {
+    if (UNLIKELY(b->best == NO_KEY && b->far_count)) {
+        i64 best = NO_KEY;
+        for (u32 i = 0; i < CWTS_FAR; i++)
+            if (b->far[i].qty) best = max64(best, b->far[i].price);
+        window_move(b, best - (CWTS_WINDOW - 1 - ABOVE));
+        b->best = best;
+    } else if (UNLIKELY(b->best != NO_KEY && b->best - b->base < CWTS_WINDOW / 4)) {
+        window_move(b, b->best - (CWTS_WINDOW - 1 - ABOVE));
+    }
+    return b->far_lost == NO_KEY || b->far_lost < b->base;
+}
+
+/* Re-reads the sorted best levels where the newest message touched them. */
+static inline void side_refresh_top(cwts_side_book *b, u32 side) {
+    u32 had = b->top_count;
+    if (had == CWTS_TOP) {
+        i64 last = b->top[CWTS_TOP - 1].price;
+        if (b->touched < price_of(side, last)) return;
+    }
+    u32 n = 0;
+    if (b->best != NO_KEY) {
+        i64 key = b->best;
+        u32 want = b->count < CWTS_TOP ? b->count : CWTS_TOP;
+        u32 cell = (u32)key & WINDOW_MASK, word = cell >> 6;
+        u64 w = b->bits[word] & (~0ULL >> (63 - (cell & 63)));
+        for (;;) {
+            while (w && n < want) {
+                u32 at = word << 6 | (u32)highest_bit(w);
+                w ^= 1ULL << (at & 63);
+                key = key_below(key, at);
+                b->top[n++] = (cwts_level){price_of(side, key), b->qty[at]};
+            }
+            if (n >= want) break;
+            u32 next = (u32)cell_at_or_below(b, ((word << 6) - 1) & WINDOW_MASK);
+            word = next >> 6;
+            w = b->bits[word] & (~0ULL >> (63 - (next & 63)));
+        }
+        /* The window holds fewer than the top shows, and more lie outside: bring them in by hand, best first. */
+        while (UNLIKELY(n < CWTS_TOP && n < b->count + b->far_count)) {
+            i64 below = price_of(side, b->top[n - 1].price), best = NO_KEY, qty = 0;
+            for (u32 i = 0; i < CWTS_FAR; i++) {
+                cwts_level far = b->far[i];
+                if (far.qty && far.price < below && far.price > best) best = far.price, qty = far.qty;
+            }
+            b->top[n++] = (cwts_level){price_of(side, best), qty};
+        }
+    }
+    for (u32 i = n; i < had; i++) b->top[i] = (cwts_level){0, 0};
+    b->top_count = n;
+}

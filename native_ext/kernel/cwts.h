@@ -1,0 +1,493 @@
+/* cwts.h: the one block of memory that is the CWTS engine, and the functions that work on it.
+ *
+ * Everything the engine knows about one instrument lies in one 64-byte-aligned `cwts_block`: no pointers, no allocation,
+ * no clock, no I/O, no libm. Time comes in with the frames. A run is therefore the same to the bit on every target, a
+ * saved block is a saved engine, and any language can read it in place.
+ *
+ * Units. Prices are int64 in 10^-price_decimals, quantities int64 in 10^-qty_decimals (contracts where the exchange
+ * counts contracts). Money (`*_e8`) is int64 in 10^-8 of the settlement asset: the quote asset for spot and linear
+ * contracts, the coin for inverse ones. Times are int64 nanoseconds since the Unix epoch. Signals are float32.
+ *
+ * Layout. Fixed-width fields, naturally aligned, every section a multiple of 64 bytes, no implicit padding: the layout
+ * is equal on 32- and 64-bit targets. `app/cwts/kernel/layout.py` and `web/layout.js` are generated from this file by
+ * `python -m cwts.kernel.generate`, which reads exactly the C used here: `enum { NAME = value }`, `typedef struct`
+ * with one field a line. The bytes before `published` are the engine's state and enter `block_sha256`; what follows
+ * (published copy, counters, latencies) depends on how frames were batched or on the machine, and does not.
+ */
+#ifndef CWTS_H
+#define CWTS_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef CWTS_API
+#define CWTS_API extern
+#endif
+
+enum {
+    CWTS_ABI = 1,
+    CWTS_MAGIC = 0x53545743,      /* "CWTS" */
+    CWTS_WINDOW = 65536,          /* prices a side kept in a flat array around the touch; a power of two */
+    CWTS_WINDOW_WORDS = 1024,     /* CWTS_WINDOW / 64 */
+    CWTS_SUMMARY_WORDS = 16,      /* CWTS_WINDOW_WORDS / 64 */
+    CWTS_FAR = 32768,             /* hash slots a side for levels outside the window; a power of two */
+    CWTS_STAGE = 32768,           /* level slots for the message being read and for updates that wait for a snapshot */
+    CWTS_TOP = 32,                /* levels a side that are kept sorted and published */
+    CWTS_TRADES = 4096,           /* trades remembered; a power of two */
+    CWTS_FEATURES = 16,           /* features; their names are cwts_feature below */
+    CWTS_ORDERS = 64,             /* orders remembered; a power of two */
+    CWTS_ACTIONS = 4,
+    CWTS_REASONS = 32,
+    CWTS_STREAMS = 16,            /* streams whose arrival is counted apart */
+    CWTS_STAGES = 8,              /* latency stages */
+    CWTS_LATENCY_BUCKETS = 512,   /* log-linear buckets, 16 to the octave */
+    CWTS_SYMBOL = 32
+};
+
+/* Which protocol the raw messages speak. */
+enum cwts_exchange { CWTS_BINANCE_SPOT = 0, CWTS_BINANCE_USDM = 1, CWTS_BINANCE_COINM = 2, CWTS_OKX = 3 };
+
+/* How price and quantity make money: spot and linear settle in the quote asset, inverse in the coin. */
+enum cwts_contract { CWTS_SPOT = 0, CWTS_LINEAR = 1, CWTS_INVERSE = 2 };
+
+enum cwts_side { CWTS_BID = 0, CWTS_ASK = 1 };
+
+/* What a frame carries. */
+enum cwts_kind {
+    CWTS_FRAME_RAW = 0,           /* a message as the exchange sent it (UTF-8 JSON), or a REST snapshot */
+    CWTS_FRAME_TIMER = 1,         /* time alone: no payload */
+    CWTS_FRAME_COMMAND = 2        /* an instruction of ours: cwts_command */
+};
+
+enum cwts_command_op {
+    CWTS_COMMAND_RESET_BOOK = 1,  /* the connection was lost or frames were dropped: throw the book away */
+    CWTS_COMMAND_HALT = 2,        /* kill switch: close the position, open nothing */
+    CWTS_COMMAND_RESUME = 3,
+    CWTS_COMMAND_SET_ENTER = 4,   /* decision thresholds at run time: value is the float32's bits */
+    CWTS_COMMAND_SET_EXIT = 5
+};
+
+/* The bit set that cwts_feed returns: what happened in the batch. */
+enum cwts_event {
+    CWTS_EV_BOOK = 1,             /* the book changed */
+    CWTS_EV_TRADE = 2,
+    CWTS_EV_TICKER = 4,
+    CWTS_EV_SYNCED = 8,           /* the book became valid */
+    CWTS_EV_GAP = 16,             /* the book became invalid: a sequence gap or a wrong checksum */
+    CWTS_EV_NEED_SNAPSHOT = 32,   /* the book is not valid: a snapshot (or a new subscription) is needed */
+    CWTS_EV_MALFORMED = 64,       /* a message could not be read; it was counted and skipped */
+    CWTS_EV_ACTION = 128,         /* a decision other than hold */
+    CWTS_EV_FILL = 256,           /* the paper account traded */
+    CWTS_EV_REJECT = 512,         /* an order was refused; see its reason */
+    CWTS_EV_IGNORED = 1024        /* another symbol's message, or one that carries nothing for us */
+};
+
+/* Errors, as negative return values. */
+enum cwts_error {
+    CWTS_E_FRAME = -1,            /* a frame header does not fit the bytes given; frames before it were processed */
+    CWTS_E_BLOCK = -2,            /* the block is null, misaligned, or not initialised by this ABI */
+    CWTS_E_CONFIG = -3            /* a configuration value is out of range */
+};
+
+/* Why a book is not valid. */
+enum cwts_sync_reason {
+    CWTS_SYNC_START = 0,          /* no snapshot yet */
+    CWTS_SYNC_OK = 1,
+    CWTS_SYNC_GAP = 2,            /* a sequence number is missing */
+    CWTS_SYNC_CHECKSUM = 3,       /* the exchange's checksum differs from ours */
+    CWTS_SYNC_OLD_SNAPSHOT = 4,   /* the snapshot is older than the first update that we hold */
+    CWTS_SYNC_RESET = 5,          /* we were told that the connection was lost */
+    CWTS_SYNC_OVERFLOW = 6        /* more levels than the block can hold near the touch */
+};
+
+enum cwts_action { CWTS_HOLD = 0, CWTS_BUY = 1, CWTS_SELL = 2, CWTS_EXIT = 3 };
+
+/* Which condition decided. The lowest number that applies wins. */
+enum cwts_reason {
+    CWTS_WHY_BOOK_INVALID = 0,
+    CWTS_WHY_STALE = 1,           /* no update of the book for stale_ns */
+    CWTS_WHY_CROSSED = 2,         /* no best bid below a best ask */
+    CWTS_WHY_ORDER_PENDING = 3,
+    CWTS_WHY_EXIT_HALT = 4,       /* halted with a position: close it */
+    CWTS_WHY_HALTED = 5,
+    CWTS_WHY_EXIT_LOSS = 6,       /* the loss limit was reached: close and halt */
+    CWTS_WHY_EXIT_TIME = 7,       /* held for max_hold_ns */
+    CWTS_WHY_EXIT_SIGNAL = 8,     /* the score turned against the position */
+    CWTS_WHY_HOLDING = 9,
+    CWTS_WHY_WARMUP = 10,
+    CWTS_WHY_SPREAD = 11,         /* the spread is wider than max_spread */
+    CWTS_WHY_COOLDOWN = 12,
+    CWTS_WHY_TOO_SMALL = 13,      /* the capital is below the exchange's minimum for one order */
+    CWTS_WHY_NO_SHORT = 14,       /* a sell signal on spot, with nothing to sell */
+    CWTS_WHY_SCORE_UP = 15,       /* buy */
+    CWTS_WHY_SCORE_DOWN = 16,     /* sell */
+    CWTS_WHY_NO_SIGNAL = 17
+};
+
+enum cwts_order_state {
+    CWTS_ORDER_EMPTY = 0,
+    CWTS_ORDER_SENT = 1,          /* on its way: becomes effective order_latency_ns after it was decided */
+    CWTS_ORDER_FILLED = 2,
+    CWTS_ORDER_PARTLY_FILLED = 3, /* immediate-or-cancel: the rest was cancelled */
+    CWTS_ORDER_CANCELLED = 4,     /* nothing within the limit price */
+    CWTS_ORDER_REJECTED = 5
+};
+
+/* Latency stages, recorded by the host with cwts_latency. */
+enum cwts_stage {
+    CWTS_STAGE_QUEUE = 0,         /* socket (or reader) to the engine */
+    CWTS_STAGE_FEED = 1,          /* cwts_feed, per message */
+    CWTS_STAGE_STRATEGY = 2,      /* Python after the kernel */
+    CWTS_STAGE_TOTAL = 3          /* socket to decision */
+};
+
+/* Which parts of a tick run; all of them unless a benchmark wants a part's price. */
+enum cwts_part { CWTS_PART_BOOK = 1, CWTS_PART_FEATURES = 2, CWTS_PART_DECISION = 4, CWTS_PART_PUBLISH = 8, CWTS_PART_ALL = 15 };
+
+/* The features, in order; definitions in docs/features.md. */
+enum cwts_feature {
+    CWTS_F_SPREAD = 0,            /* ticks */
+    CWTS_F_MICRO = 1,             /* (micro-price - mid) / spread, in [-1/2, 1/2] */
+    CWTS_F_IMBALANCE_1 = 2,       /* (Vb - Va) / (Vb + Va) over the best 1, 5, 10, 20 levels */
+    CWTS_F_IMBALANCE_5 = 3,
+    CWTS_F_IMBALANCE_10 = 4,
+    CWTS_F_IMBALANCE_20 = 5,
+    CWTS_F_FLOW_1S = 6,           /* signed traded quantity over usual traded quantity, tau = 1 s, 10 s */
+    CWTS_F_FLOW_10S = 7,
+    CWTS_F_RETURN_1S = 8,         /* mid over its exponentially weighted mean, less 1, in basis points, tau = 1 s, 10 s */
+    CWTS_F_RETURN_10S = 9,
+    CWTS_F_VOLATILITY_10S = 10,   /* basis points per square-root second, tau = 10 s, 60 s */
+    CWTS_F_VOLATILITY_60S = 11,
+    CWTS_F_TRADE_RATE = 12,       /* trades a second, tau = 10 s */
+    CWTS_F_UPDATE_RATE = 13,      /* changes of the touch a second, tau = 10 s */
+    CWTS_F_OFI_1S = 14,           /* order flow imbalance over the mean depth at the touch, tau = 1 s */
+    CWTS_F_DEPTH = 15             /* quantity in the best 20 levels over its mean, less 1, tau = 60 s */
+};
+
+typedef struct cwts_frame {
+    int64_t recv_ns;
+    uint32_t length;              /* bytes of payload; the payload is padded with zeros to a multiple of 8 */
+    uint16_t stream;              /* which connection or stream it came from */
+    uint16_t kind;
+} cwts_frame;
+
+typedef struct cwts_command {
+    uint32_t op;
+    uint32_t value;
+} cwts_command;
+
+typedef struct cwts_config {
+    uint32_t abi;
+    uint32_t exchange;
+    char symbol[CWTS_SYMBOL];     /* as the exchange writes it in messages, padded with zeros */
+    uint32_t price_decimals;      /* 0 to 12 */
+    uint32_t qty_decimals;        /* 0 to 12; above 8 the book works and trading is off */
+    uint32_t contract;
+    uint32_t parts;               /* cwts_part */
+    int64_t tick_size;            /* price units */
+    int64_t lot_size;             /* quantity units */
+    int64_t min_qty;              /* quantity units */
+    int64_t max_qty;              /* quantity units; 0: no limit */
+    int64_t min_notional_e8;
+    int64_t contract_size_e8;     /* one contract in base (linear) or quote (inverse) units; 10^8 for spot */
+    int64_t capital_e8;           /* the paper account at the start */
+    int64_t order_notional_e8;    /* what one order aims for; at most the equity */
+    int64_t max_loss_e8;          /* equity below capital - max_loss closes and halts */
+    int64_t max_spread;           /* price units */
+    int64_t max_slippage;         /* price units beyond the touch that an order may pay */
+    int64_t order_latency_ns;     /* from decision to the exchange's book */
+    int64_t cooldown_ns;          /* between an exit and the next entry */
+    int64_t max_hold_ns;
+    int64_t stale_ns;
+    int64_t warmup_ns;            /* after the book becomes valid */
+    uint32_t taker_fee_ppm;       /* millionths of the notional */
+    uint32_t maker_fee_ppm;
+    float enter;                  /* |score| that opens a position */
+    float exit;                   /* score against the position that closes it */
+    float weights[CWTS_FEATURES]; /* score = clamp(sum of weight * feature, -1, 1) */
+    uint8_t reserved[56];
+} cwts_config;
+
+typedef struct cwts_level {
+    int64_t price;
+    int64_t qty;
+} cwts_level;
+
+typedef struct cwts_header {
+    uint32_t magic;
+    uint32_t abi;
+    uint32_t block_bytes;
+    uint32_t hashed_bytes;        /* the state: block_sha256 covers bytes [0, hashed_bytes) */
+    int64_t now_ns;               /* the newest frame's receive time */
+    int64_t price_scale;          /* 10^price_decimals */
+    int64_t unit_e8;              /* one quantity unit in 10^-8; 0: too fine for the account, trading is off */
+    uint32_t halted;
+    uint32_t spare_word;
+    uint64_t frames;
+    uint64_t spare;
+} cwts_header;
+
+typedef struct cwts_sync {
+    uint32_t synced;
+    uint32_t reason;              /* cwts_sync_reason */
+    uint32_t first;               /* 1: the next update is the first after the snapshot */
+    uint32_t source;              /* OKX: rank of the channel that the book is built from */
+    int64_t last_id;              /* u (Binance) or seqId (OKX) of the newest update applied */
+    int64_t snapshot_id;
+    int64_t synced_ns;            /* since when the book has been valid */
+    int64_t book_ns;              /* receive time of the newest update applied */
+    int64_t exchange_ns;          /* the exchange's own time of it */
+    uint32_t pending_from;        /* stage: the waiting updates lie in slots [pending_from, pending_to) */
+    uint32_t pending_to;
+    int64_t pending_first;        /* U of the first, u of the last of them */
+    int64_t pending_last;
+    uint32_t pending_count;
+    uint32_t trade_source;        /* 1: trade, 2: aggTrade: the first seen; the other one is passed over */
+    int64_t touch_id;             /* update id of the touch, from the book or the ticker, whichever is newer */
+    cwts_level touch[2];          /* best bid, best ask */
+} cwts_sync;
+
+/* One side. The key of a level is its price for bids and minus its price for asks, so that the best key is the largest.
+ * Keys in [base, base + CWTS_WINDOW) lie in qty[key mod CWTS_WINDOW]; all others in the hash table `far`. */
+typedef struct cwts_side_book {
+    int64_t base;
+    int64_t best;                 /* key; INT64_MIN when the side is empty */
+    int64_t far_lost;             /* best key that found no room; INT64_MIN: none */
+    int64_t touched;              /* best key that the newest message touched */
+    uint32_t count;               /* levels in the window */
+    uint32_t far_count;
+    uint32_t top_count;
+    uint32_t reserved;
+    uint64_t summary_top;         /* bit w: summary[w] is not zero */
+    uint64_t spare;
+    uint64_t summary[CWTS_SUMMARY_WORDS];
+    cwts_level top[CWTS_TOP];     /* the best levels, sorted; price is the price, not the key */
+    uint64_t bits[CWTS_WINDOW_WORDS];
+    int64_t qty[CWTS_WINDOW];
+    cwts_level far[CWTS_FAR];     /* price holds the key; qty 0: free */
+} cwts_side_book;
+
+typedef struct cwts_trade {
+    int64_t recv_ns;
+    int64_t exchange_ns;
+    int64_t id;
+    int64_t price;
+    int64_t qty;
+    int64_t aggressor;            /* +1: a buyer took, -1: a seller took */
+} cwts_trade;
+
+typedef struct cwts_tape {
+    uint64_t count;               /* trades ever; the newest is ring[(count - 1) mod CWTS_TRADES] */
+    int64_t last_id;
+    int64_t last_price;
+    uint64_t spare[5];
+    cwts_trade ring[CWTS_TRADES];
+} cwts_tape;
+
+typedef struct cwts_features {
+    float value[CWTS_FEATURES];
+    double flow_signed[2];        /* decayed sums of traded quantity, tau = 1 s, 10 s */
+    double flow_total[3];         /* tau = 1 s, 10 s, 60 s */
+    double mid_mean[2];           /* decayed means of the mid, tau = 1 s, 10 s */
+    double variance[2];           /* decayed sums of squared relative mid changes, tau = 10 s, 60 s */
+    double trade_rate;            /* decayed counts, tau = 10 s */
+    double update_rate;
+    double ofi;                   /* decayed sum, tau = 1 s */
+    double touch_depth;           /* decayed means, tau = 60 s */
+    double depth_mean;
+    double mid;                   /* price units; 0: none yet */
+    double micro;
+    int64_t time_ns;              /* time to which everything is decayed */
+    uint64_t updates;
+    cwts_level last[2];           /* the touch that the newest update was computed from */
+    uint64_t spare[2];
+} cwts_features;
+
+typedef struct cwts_decision {
+    int64_t recv_ns;
+    uint32_t action;              /* the newest decision */
+    uint32_t reason;
+    float score;
+    uint32_t order_id;            /* the order it made; 0: none */
+    int64_t last_ns;              /* the newest decision other than hold */
+    uint32_t last_action;
+    uint32_t last_reason;
+    float last_score;
+    uint32_t last_order_id;
+    uint64_t evaluated;
+    int64_t size_bid;             /* the touch and equity for which size_qty was worked out */
+    int64_t size_ask;
+    int64_t size_equity_e8;
+    int64_t size_qty;             /* what an order that opens a position would ask for; 0: too small */
+    uint64_t spare[5];
+} cwts_decision;
+
+typedef struct cwts_order {
+    uint32_t id;                  /* from 1 */
+    uint32_t state;
+    uint32_t side;                /* cwts_side: CWTS_BID buys */
+    uint32_t reason;              /* cwts_reason that made it */
+    int64_t created_ns;
+    int64_t done_ns;
+    int64_t limit;                /* worst price allowed */
+    int64_t qty;
+    int64_t filled;
+    int64_t notional_e8;          /* of what was filled */
+    int64_t fee_e8;               /* in the settlement asset's value */
+    int64_t touch;                /* the touch when it was decided: slippage is measured from it */
+    uint32_t reduce_only;
+    float score;
+    uint64_t spare[5];
+} cwts_order;
+
+/* The paper account. For inverse contracts cash counts coin, and a bought contract adds its coin value. */
+typedef struct cwts_account {
+    int64_t cash_e8;
+    int64_t position_e8;          /* base or contracts, in 10^-8, signed; fee dust included */
+    int64_t entry_e8;             /* equity before the position was opened */
+    int64_t equity_e8;            /* at the touch: what closing now would leave, before fees */
+    int64_t peak_e8;
+    int64_t drawdown_e8;          /* largest fall of equity from its peak */
+    int64_t fees_e8;
+    int64_t turnover_e8;
+    int64_t slippage_e8;          /* paid beyond the touch at decision time */
+    int64_t realised_e8;          /* closed profit and loss, after fees */
+    int64_t opened_ns;            /* when the position was opened */
+    int64_t closed_ns;            /* when the last one was closed */
+    uint32_t orders;              /* ever; the newest is order[(orders - 1) mod CWTS_ORDERS] */
+    uint32_t fills;
+    uint32_t wins;                /* closed positions with realised profit after fees */
+    uint32_t losses;
+    uint64_t spare[2];
+    cwts_order order[CWTS_ORDERS];
+} cwts_account;
+
+/* What a reader sees: a copy of the newest state, written under the sequence counter. */
+typedef struct cwts_snapshot {
+    int64_t now_ns;
+    int64_t book_ns;
+    int64_t exchange_ns;
+    uint64_t messages;
+    uint64_t applied;
+    uint64_t gaps;
+    uint64_t snapshots;
+    uint64_t malformed;
+    uint64_t trades;
+    uint64_t decisions[CWTS_ACTIONS];
+    uint32_t synced;
+    uint32_t sync_reason;
+    uint32_t bid_count;           /* all levels, also those beyond the top */
+    uint32_t ask_count;
+    uint32_t bid_top;             /* how many of bid[] and ask[] are set */
+    uint32_t ask_top;
+    uint32_t action;
+    uint32_t reason;
+    float score;
+    uint32_t halted;
+    int64_t last_ns;
+    uint32_t last_action;
+    uint32_t last_reason;
+    float last_score;
+    uint32_t last_order_id;
+    int64_t mid_e8;               /* price units * 10^8 */
+    int64_t micro_e8;
+    int64_t last_price;
+    int64_t cash_e8;
+    int64_t position_e8;
+    int64_t entry_e8;
+    int64_t equity_e8;
+    int64_t drawdown_e8;
+    int64_t fees_e8;
+    int64_t realised_e8;
+    uint32_t orders;
+    uint32_t fills;
+    uint32_t wins;
+    uint32_t losses;
+    uint64_t spare[7];
+    float feature[CWTS_FEATURES];
+    cwts_level bid[CWTS_TOP];
+    cwts_level ask[CWTS_TOP];
+} cwts_snapshot;
+
+typedef struct cwts_published {
+    uint64_t sequence;            /* odd while the writer is inside */
+    uint64_t spare[7];
+    cwts_snapshot snapshot;
+} cwts_published;
+
+typedef struct cwts_counters {
+    uint64_t messages;            /* raw frames */
+    uint64_t bytes;
+    uint64_t ignored;             /* other symbols, acknowledgements, channels that carry nothing for us */
+    uint64_t malformed;
+    uint64_t applied;             /* depth updates applied after the first snapshot */
+    uint64_t stale;               /* depth updates older than the book */
+    uint64_t buffered;            /* depth updates that waited for a snapshot */
+    uint64_t buffer_lost;         /* of those, the ones that found no room */
+    uint64_t gaps;
+    uint64_t snapshots;
+    uint64_t snapshots_old;
+    uint64_t levels;
+    uint64_t keepalives;
+    uint64_t legal_resets;
+    uint64_t checksum_ok;
+    uint64_t checksum_bad;
+    uint64_t trades;
+    uint64_t trades_ignored;      /* not market trades */
+    uint64_t tickers;
+    uint64_t crossed;
+    uint64_t far_lost;
+    uint64_t feeds;
+    uint64_t published;
+    uint64_t decisions[CWTS_ACTIONS];
+    uint64_t reasons[CWTS_REASONS];
+    uint64_t stream_messages[CWTS_STREAMS];
+    uint64_t spare[5];
+} cwts_counters;
+
+/* Histogram of nanoseconds: bucket b < 16 is b ns; above, 16 linear steps to each power of two. */
+typedef struct cwts_latencies {
+    uint64_t count;
+    uint64_t sum_ns;
+    uint64_t max_ns;
+    uint64_t spare[5];
+    uint64_t bucket[CWTS_LATENCY_BUCKETS];
+} cwts_latencies;
+
+typedef struct cwts_block {
+    cwts_header header;
+    cwts_config config;
+    cwts_sync sync;
+    cwts_features features;
+    cwts_decision decision;
+    cwts_account account;
+    cwts_tape tape;
+    cwts_side_book side[2];
+    cwts_level stage[CWTS_STAGE];
+    cwts_published published;
+    cwts_counters counters;
+    cwts_latencies latency[CWTS_STAGES];
+} cwts_block;
+
+/* Bytes that a block needs (it must be 64-byte aligned). */
+CWTS_API uint32_t cwts_block_bytes(void);
+
+/* Zeroes the block and sets it up. Returns 0, CWTS_E_BLOCK or CWTS_E_CONFIG. */
+CWTS_API int32_t cwts_init(void *block, const cwts_config *config);
+
+/* Processes frames laid end to end. Returns cwts_event bits, or CWTS_E_FRAME or CWTS_E_BLOCK. */
+CWTS_API int32_t cwts_feed(void *block, const uint8_t *frames, uint32_t bytes);
+
+/* Adds one measured latency to a stage's histogram; the kernel itself reads no clock. */
+CWTS_API void cwts_latency(void *block, uint32_t stage, int64_t ns);
+
+/* Copies the published snapshot without a lock, from any thread. Returns 1, or 0 if the writer was inside all along. */
+CWTS_API int32_t cwts_read(const void *block, cwts_snapshot *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,16 @@
+/* kernel.c: the kernel as one translation unit, so that the compiler sees all of it. */
+#include "crc32.h"
+#include "integer.h"
+#include "internal.h"
+#include "scan.h"
+
+#include "book.c"
+#include "sync.c"
+#include "tape.c"
+#include "binance.c"
+#include "okx.c"
+#include "features.c"
+#include "account.c"
+#include "decision.c"
+#include "publish.c"
+#include "feed.c"

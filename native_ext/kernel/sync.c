@@ -1,0 +1,252 @@
+/* sync.c: when the book is valid. It is valid from a snapshot on, for as long as every update follows the one before it;
+ * otherwise it is empty, nothing is decided on it, and updates wait in `stage` for the next snapshot. */
+#include "integer.h"
+
+/* A depth update in the stage, followed by its levels. */
+typedef struct update {
+    i64 previous;    /* the update covers ids in (previous, last] */
+    i64 last;
+    i64 exchange_ns;
+    u32 count[2];    /* levels a side */
+    u32 offset[2];   /* of each side's first level, in slots from this header */
+    u32 slots;       /* in all */
+    u32 spare;
+} update;
+#define UPDATE_SLOTS (sizeof(update) / sizeof(cwts_level))
+_Static_assert(sizeof(update) % sizeof(cwts_level) == 0, "an update's header fills whole slots");
+
+static void book_clear(cwts_block *k) {
+    side_clear(&k->side[0]);
+    side_clear(&k->side[1]);
+    k->sync.touch_id = 0;
+    k->sync.touch[0] = k->sync.touch[1] = (cwts_level){0, 0};
+}
+
+static void pending_clear(cwts_block *k) {
+    k->sync.pending_from = k->sync.pending_to = k->sync.pending_count = 0;
+    k->sync.pending_first = k->sync.pending_last = 0;
+}
+
+/* The book is not valid any more, or still not. */
+static u32 sync_lost(cwts_block *k, u32 reason) {
+    u32 events = CWTS_EV_NEED_SNAPSHOT;
+    if (k->sync.synced) {
+        k->counters.gaps += reason == CWTS_SYNC_GAP || reason == CWTS_SYNC_CHECKSUM || reason == CWTS_SYNC_OVERFLOW;
+        events |= CWTS_EV_GAP;
+    }
+    k->sync.synced = 0;
+    k->sync.reason = reason;
+    k->sync.source = 0;
+    book_clear(k);
+    return events;
+}
+
+static void levels_apply(cwts_block *k, const update *u) {
+    for (u32 side = 0; side < 2; side++) {
+        const cwts_level *level = (const cwts_level *)u + u->offset[side], *end = level + u->count[side];
+        cwts_side_book *b = &k->side[side];
+        i64 sign = side == CWTS_BID ? 1 : -1;
+        for (; level < end; level++) side_set(b, sign * level->price, level->qty, &k->counters.far_lost);
+    }
+    k->counters.levels += u->count[0] + u->count[1];
+}
+
+/* The levels of one update, and what follows from them for the touch and the sorted top. */
+static u32 book_apply(cwts_block *k, const update *u, i64 recv_ns) {
+    k->side[0].touched = k->side[1].touched = NO_KEY;
+    levels_apply(k, u);
+    if (UNLIKELY(!(side_settle(&k->side[0]) & side_settle(&k->side[1])))) return sync_lost(k, CWTS_SYNC_OVERFLOW);
+    side_refresh_top(&k->side[0], CWTS_BID);
+    side_refresh_top(&k->side[1], CWTS_ASK);
+    k->sync.last_id = u->last;
+    k->sync.book_ns = recv_ns;
+    k->sync.exchange_ns = u->exchange_ns;
+    if (u->last >= k->sync.touch_id) {
+        k->sync.touch_id = u->last;
+        k->sync.touch[0] = k->side[0].top[0];
+        k->sync.touch[1] = k->side[1].top[0];
+    }
+    return CWTS_EV_BOOK;
+}
+
+/* A whole book replaces ours. */
+static u32 book_replace(cwts_block *k, const update *u, i64 recv_ns) {
+    u32 events = k->sync.synced ? 0 : CWTS_EV_SYNCED;
+    u32 source = k->sync.source;
+    if (!k->sync.synced) k->sync.synced_ns = recv_ns;
+    book_clear(k);
+    k->sync.source = source;
+    k->sync.synced = 1;
+    k->sync.reason = CWTS_SYNC_OK;
+    k->sync.first = 1;
+    k->sync.snapshot_id = u->last;
+    events |= book_apply(k, u, recv_ns);
+    return k->sync.synced ? events : events & ~(u32)CWTS_EV_SYNCED;
+}
+
+/* ---- Binance ------------------------------------------------------------------------------------------------------
+ *
+ * "How to manage a local order book correctly", developers.binance.com, spot (web-socket-streams) and derivatives
+ * (USD-M and COIN-M, websocket-market-streams):
+ *   1. buffer the stream's updates; 2. get a snapshot; 3. if its lastUpdateId is older than the first buffered update, get
+ *   another; 4. drop updates that end before it; 5. the first one applied covers lastUpdateId; 6. each next one follows:
+ *   spot: U <= last + 1; futures: pu == last.
+ * `previous` is U - 1 for spot and pu for futures: in both cases an update holds every change in (previous, u] as absolute
+ * quantities, so it may be applied to any state from `previous` on. Futures: an update with u == lastUpdateId is applied
+ * (the exchange says drop u < lastUpdateId), which changes nothing. An update that ends at or before the newest one applied
+ * is a repetition (a second connection sends the same stream) and is dropped. */
+
+enum verdict { UPDATE_STALE, UPDATE_NEXT, UPDATE_GAP };
+
+static inline enum verdict binance_verdict(const cwts_block *k, const update *u) {
+    int spot = k->config.exchange == CWTS_BINANCE_SPOT;
+    i64 last = k->sync.last_id;
+    if (spot) return u->last <= last ? UPDATE_STALE : u->previous <= last ? UPDATE_NEXT : UPDATE_GAP;
+    if (k->sync.first) return u->last < last ? UPDATE_STALE : u->previous <= last ? UPDATE_NEXT : UPDATE_GAP;
+    return u->previous == last ? UPDATE_NEXT : u->last <= last ? UPDATE_STALE : UPDATE_GAP;
+}
+
+/* Keeps an update that lies in the stage behind those already waiting. */
+static void binance_wait(cwts_block *k, const update *u) {
+    cwts_sync *s = &k->sync;
+    int spot = k->config.exchange == CWTS_BINANCE_SPOT;
+    if (s->pending_count) {
+        if (u->last <= s->pending_last) {
+            k->counters.stale++;
+            return;
+        }
+        if (spot ? u->previous > s->pending_last : u->previous != s->pending_last) {
+            /* the chain is broken: what waited is of no use with any snapshot to come */
+            __builtin_memmove(&k->stage[s->pending_from], u, u->slots * sizeof(cwts_level));
+            u = (const update *)(const void *)&k->stage[s->pending_from];
+            k->counters.buffer_lost += s->pending_count;
+            s->pending_to = s->pending_from;
+            s->pending_count = 0;
+        }
+    }
+    if (s->pending_count == 0) s->pending_first = u->previous;
+    s->pending_last = u->last;
+    s->pending_to += u->slots;
+    s->pending_count++;
+    k->counters.buffered++;
+}
+
+static u32 binance_update(cwts_block *k, const update *u, i64 recv_ns) {
+    if (k->sync.synced) {
+        enum verdict verdict = binance_verdict(k, u);
+        if (LIKELY(verdict == UPDATE_NEXT)) {
+            k->sync.first = 0;
+            k->counters.applied++;
+            return book_apply(k, u, recv_ns);
+        }
+        if (verdict == UPDATE_STALE) {
+            k->counters.stale++;
+            return 0;
+        }
+        u32 events = sync_lost(k, CWTS_SYNC_GAP);
+        binance_wait(k, u);
+        return events;
+    }
+    binance_wait(k, u);
+    return CWTS_EV_NEED_SNAPSHOT;
+}
+
+/* A REST snapshot on spot and USD-M names no symbol, and recordings may hold several symbols'. One whose best prices are
+ * more than a fifth away from a price of ours is another symbol's. */
+static int snapshot_is_foreign(const cwts_block *k, const update *u) {
+    i64 ours = k->sync.touch[0].price ? k->sync.touch[0].price : k->tape.last_price;
+    for (u32 side = 0; side < 2; side++) {
+        if (!u->count[side]) continue;
+        i64 theirs = ((const cwts_level *)u + u->offset[side])->price;
+        i64 limit = ours / 5;
+        if (ours > 0 && (theirs < ours - limit || theirs > ours + limit)) return 1;
+    }
+    return 0;
+}
+
+static u32 binance_snapshot(cwts_block *k, const update *u, i64 recv_ns, int named) {
+    cwts_sync *s = &k->sync;
+    if (!named && snapshot_is_foreign(k, u)) {
+        k->counters.ignored++;
+        return CWTS_EV_IGNORED;
+    }
+    k->counters.snapshots++;
+    if (s->synced && u->last <= s->last_id) return 0;
+    if (s->pending_count && u->last < s->pending_first) {
+        k->counters.snapshots_old++;
+        return sync_lost(k, CWTS_SYNC_OLD_SNAPSHOT);
+    }
+    u32 events = book_replace(k, u, recv_ns);
+    u32 at = s->pending_from, to = s->pending_to;
+    pending_clear(k);
+    while (at < to && s->synced) {
+        const update *next = (const update *)(const void *)&k->stage[at];
+        at += next->slots;
+        enum verdict verdict = binance_verdict(k, next);
+        if (verdict == UPDATE_STALE) {
+            k->counters.stale++;
+        } else if (verdict == UPDATE_NEXT) {
+            s->first = 0;
+            k->counters.applied++;
+            events |= book_apply(k, next, recv_ns);
+        } else {
+            /* cannot happen while waiting updates form a chain that begins at or before the snapshot; be safe anyway */
+            events |= sync_lost(k, CWTS_SYNC_GAP);
+        }
+    }
+    return events;
+}
+
+/* ---- OKX ----------------------------------------------------------------------------------------------------------
+ *
+ * OKX API v5, "WS / Order book channel": the chain is prevSeqId == last seqId alone. An update with seqId == prevSeqId
+ * holds nothing (keep-alive); one with seqId < prevSeqId is a reset after maintenance and legal; anything else is a gap.
+ * Recordings from before May 2023 carry no ids: there only the checksum guards. */
+
+static u32 okx_checksum(const cwts_block *k) {
+    const cwts_side_book *bid = &k->side[CWTS_BID], *ask = &k->side[CWTS_ASK];
+    u32 crc = ~0u, colon = 0;
+    for (u32 i = 0; i < 25; i++) {
+        for (u32 side = 0; side < 2; side++) {
+            const cwts_side_book *b = side == CWTS_BID ? bid : ask;
+            if (i >= b->top_count) continue;
+            if (colon) crc = crc32_byte(crc, ':');
+            colon = 1;
+            crc = crc32_decimal(crc, b->top[i].price, k->config.price_decimals);
+            crc = crc32_byte(crc, ':');
+            crc = crc32_decimal(crc, b->top[i].qty, k->config.qty_decimals);
+        }
+    }
+    return ~crc;
+}
+
+typedef struct okx_ids {
+    i64 seq, previous, checksum;
+    int has_seq, has_previous, snapshot, verify;
+} okx_ids;
+
+static u32 okx_book(cwts_block *k, const update *u, const okx_ids *id, i64 recv_ns) {
+    u32 events;
+    if (id->snapshot) {
+        k->counters.snapshots++;
+        events = book_replace(k, u, recv_ns);
+    } else {
+        if (!k->sync.synced) return CWTS_EV_NEED_SNAPSHOT;
+        if (id->has_previous && id->has_seq) {
+            if (id->previous != k->sync.last_id) return sync_lost(k, CWTS_SYNC_GAP);
+            k->counters.keepalives += id->seq == id->previous;
+            k->counters.legal_resets += id->seq < id->previous;
+            if (id->seq < id->previous) k->sync.touch_id = id->seq;
+        }
+        k->sync.first = 0;
+        k->counters.applied++;
+        events = book_apply(k, u, recv_ns);
+    }
+    if (id->verify && id->checksum && k->sync.synced) {
+        int right = okx_checksum(k) == (u32)id->checksum;
+        k->counters.checksum_ok += (u64)right;
+        k->counters.checksum_bad += (u64)!right;
+        if (!right) return events | sync_lost(k, CWTS_SYNC_CHECKSUM);
+    }
+    return events;
+}

@@ -1,0 +1,46 @@
+"""Which engine the suite runs on, and where its data lies.
+
+`CWTS_ENGINE` says native (the default), wasmtime or pyodide; tests marked `native` start processes and are skipped in Pyodide,
+tests marked `slow` run only when asked for with `-m slow`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+try:
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile(
+        "suite", deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
+    settings.load_profile("suite")
+except ImportError:  # only the property tests need it
+    pass
+
+ENGINE = os.environ.get("CWTS_ENGINE", "pyodide" if sys.platform == "emscripten" else "native")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    in_browser = pytest.mark.skip(reason="needs processes or compilers")
+    slow = pytest.mark.skip(reason="slow: run with -m slow")
+    for item in items:
+        if ENGINE == "pyodide" and "native" in item.keywords:
+            item.add_marker(in_browser)
+        if "slow" in item.keywords and "slow" not in config.option.markexpr:
+            item.add_marker(slow)
+
+
+@pytest.fixture(scope="session")
+def engine_name() -> str:
+    """What to ask `Engine` for: inside Pyodide, "native" is the Emscripten build."""
+    return "wasmtime" if ENGINE == "wasmtime" else "native"
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    return Path(__file__).parent / "data"

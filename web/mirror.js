@@ -1,0 +1,178 @@
+// What the engine worker lets the page see: the newest published state, and a history for the chart.
+// Three slots in shared memory, of which the writer, the reader and the mailbox between them hold one each and swap it
+// atomically: the reader always gets the newest whole state, nobody waits, and (unlike a seqlock) no copy is ever raced.
+// Without shared memory the slot is a message, one on its way at a time.
+
+import { LAYOUT } from "./layout.js";
+
+/** Newest trades in a slot. */
+export const TAPE = 64;
+/** Numbers that the worker measures, in `Slot.numbers`. */
+export const NUMBERS = /** @type {const} */ ([
+  "queueP50", "queueP99", "feedP50", "feedP99", "totalP50", "totalP99", "feedMean", "batch", "heapBytes", "busy", "blockBytes",
+]);
+/** Columns of a point of the history: milliseconds since the epoch, mid and equity as in the snapshot, score. */
+export const POINT = 4;
+const POINTS = 16384; // a power of two: at ten a second, the last 27 minutes
+
+const SNAPSHOT = 0;
+const ACCOUNT = SNAPSHOT + LAYOUT.cwts_snapshot.size;
+const COUNTERS = ACCOUNT + LAYOUT.cwts_account.size;
+const TRADES = COUNTERS + LAYOUT.cwts_counters.size;
+const EXTRAS = TRADES + TAPE * LAYOUT.cwts_trade.size;
+const SLOT_BYTES = EXTRAS + NUMBERS.length * 8 + (-NUMBERS.length * 8 & 63);
+
+const CONTROL_BYTES = 64;
+const MAILBOX = 0; // the slot in the mailbox, and FRESH if the reader has not seen it
+const HISTORY = 1; // points ever
+const FRESH = 4;
+
+const HISTORY_AT = CONTROL_BYTES + 3 * SLOT_BYTES;
+const SHARED_BYTES = HISTORY_AT + POINTS * POINT * 8;
+
+/** One whole state, as bytes that the layout explains. */
+export class Slot {
+  /** @param {ArrayBufferLike} buffer @param {number} offset */
+  constructor(buffer, offset) {
+    this.bytes = new Uint8Array(buffer, offset, SLOT_BYTES);
+    this.snapshot = new DataView(buffer, offset + SNAPSHOT, LAYOUT.cwts_snapshot.size);
+    this.account = new DataView(buffer, offset + ACCOUNT, LAYOUT.cwts_account.size);
+    this.counters = new DataView(buffer, offset + COUNTERS, LAYOUT.cwts_counters.size);
+    /** The newest trade last; places before the first trade are zero. */
+    this.trades = new DataView(buffer, offset + TRADES, TAPE * LAYOUT.cwts_trade.size);
+    this.numbers = new Float64Array(buffer, offset + EXTRAS, NUMBERS.length);
+  }
+
+  /**
+   * Copies the visible sections out of the engine's block.
+   * @param {Uint8Array} heap @param {number} block the block's address
+   */
+  fill(heap, block) {
+    const { fields } = LAYOUT.cwts_block;
+    const published = block + fields.published.offset + LAYOUT.cwts_published.fields.snapshot.offset;
+    const account = block + fields.account.offset;
+    const counters = block + fields.counters.offset;
+    const tape = block + fields.tape.offset;
+    const { bytes } = this;
+    bytes.set(heap.subarray(published, published + LAYOUT.cwts_snapshot.size), SNAPSHOT);
+    bytes.set(heap.subarray(account, account + LAYOUT.cwts_account.size), ACCOUNT);
+    bytes.set(heap.subarray(counters, counters + LAYOUT.cwts_counters.size), COUNTERS);
+    const { size } = LAYOUT.cwts_trade;
+    const ring = tape + LAYOUT.cwts_tape.fields.ring.offset;
+    const capacity = LAYOUT.cwts_tape.fields.ring.count;
+    const count = new DataView(heap.buffer, tape, 8).getUint32(0, true); // modulo 2^32, which the capacity divides
+    for (let back = 1; back <= TAPE; back++) {
+      const from = ring + ((count - back) & (capacity - 1)) * size;
+      bytes.set(heap.subarray(from, from + size), TRADES + (TAPE - back) * size);
+    }
+  }
+}
+
+/** @returns {SharedArrayBuffer} */
+export function createMirror() {
+  return new SharedArrayBuffer(SHARED_BYTES);
+}
+
+/** The engine worker's side. */
+export class MirrorWriter {
+  /**
+   * @param {SharedArrayBuffer | null} shared from createMirror
+   * @param {(message: any, transfer: Transferable[]) => void} post where slots go without shared memory
+   */
+  constructor(shared, post) {
+    this.post = post;
+    this.control = shared && new Int32Array(shared, 0, CONTROL_BYTES / 4);
+    this.history = shared && new Float64Array(shared, HISTORY_AT);
+    this.slots = shared
+      ? [0, 1, 2].map((index) => new Slot(shared, CONTROL_BYTES + index * SLOT_BYTES))
+      : [new Slot(new ArrayBuffer(SLOT_BYTES), 0)];
+    this.own = 0;
+    if (this.control) Atomics.store(this.control, MAILBOX, 1); // the reader begins with slot 2
+    this.points = 0;
+    /** @type {number[]} */
+    this.unsent = [];
+    this.onWay = false;
+  }
+
+  /** The slot to write into; another one after each publish. @returns {Slot} */
+  get slot() {
+    return this.slots[this.own];
+  }
+
+  publish() {
+    if (this.control) {
+      this.own = Atomics.exchange(this.control, MAILBOX, this.own | FRESH) & 3;
+      return;
+    }
+    if (this.onWay) return; // the page has not taken the last one; acknowledged() comes back here
+    this.onWay = true;
+    const slot = this.slot.bytes.slice().buffer;
+    const points = new Float64Array(this.unsent).buffer;
+    this.unsent = [];
+    this.post({ mirror: slot, points }, [slot, points]);
+  }
+
+  acknowledged() {
+    this.onWay = false;
+  }
+
+  /** @param {number} time @param {number} mid @param {number} equity @param {number} score */
+  point(time, mid, equity, score) {
+    if (this.history && this.control) {
+      this.history.set([time, mid, equity, score], (this.points & (POINTS - 1)) * POINT);
+      this.points += 1;
+      Atomics.store(this.control, HISTORY, this.points);
+    } else if (this.unsent.length < POINTS * POINT) {
+      this.unsent.push(time, mid, equity, score);
+    }
+  }
+}
+
+/** The page's side. */
+export class MirrorReader {
+  /** @param {SharedArrayBuffer | null} shared @param {() => void} acknowledge says that a slot was taken */
+  constructor(shared, acknowledge) {
+    this.acknowledge = acknowledge;
+    this.control = shared && new Int32Array(shared, 0, CONTROL_BYTES / 4);
+    this.history = shared && new Float64Array(shared, HISTORY_AT);
+    this.slots = shared
+      ? [0, 1, 2].map((index) => new Slot(shared, CONTROL_BYTES + index * SLOT_BYTES))
+      : [new Slot(new ArrayBuffer(SLOT_BYTES), 0)];
+    this.own = shared ? 2 : 0;
+    this.points = 0;
+    /** @type {{mirror: ArrayBuffer, points: ArrayBuffer}[]} */
+    this.inbox = [];
+  }
+
+  /** @param {{mirror: ArrayBuffer, points: ArrayBuffer}} message from a MirrorWriter without shared memory */
+  receive(message) {
+    this.inbox.push(message);
+  }
+
+  /**
+   * The newest state if there is one that was not seen yet.
+   * @param {(time: number, mid: number, equity: number, score: number) => void} point called for each new point
+   * @returns {Slot | null}
+   */
+  poll(point) {
+    if (this.control && this.history) {
+      const count = Atomics.load(this.control, HISTORY);
+      for (let at = Math.max(this.points, count - POINTS + 64); at < count; at++) {
+        const from = (at & (POINTS - 1)) * POINT;
+        point(this.history[from], this.history[from + 1], this.history[from + 2], this.history[from + 3]);
+      }
+      this.points = count;
+      if ((Atomics.load(this.control, MAILBOX) & FRESH) === 0) return null;
+      this.own = Atomics.exchange(this.control, MAILBOX, this.own) & 3;
+      return this.slots[this.own];
+    }
+    const message = this.inbox.pop();
+    if (!message) return null;
+    this.inbox = [];
+    this.slots[0] = new Slot(message.mirror, 0);
+    const points = new Float64Array(message.points);
+    for (let at = 0; at < points.length; at += POINT) point(points[at], points[at + 1], points[at + 2], points[at + 3]);
+    this.acknowledge();
+    return this.slots[0];
+  }
+}

@@ -1,0 +1,375 @@
+// Frames from the feed worker to the engine worker, in order, never dropped: a writer that finds no room waits.
+// Two transports with one face: a lock-free ring in a SharedArrayBuffer, and, where the page is not cross-origin isolated,
+// transferred buffers over a MessagePort. One writer and one reader each. The frame itself is cwts_frame in cwts.h.
+
+export const HEADER_BYTES = 16;
+export const RING_BYTES = 1 << 22;
+/** A frame that is larger than this fits no ring: it goes by hand, when all before it have been read. */
+export const LARGEST_BYTES = 1 << 21;
+
+const CONTROL_BYTES = 64;
+const HEAD = 0; // bytes ever read, modulo 2^32: the reader's
+const TAIL = 1; // bytes ever written, modulo 2^32: the writer's
+const READER_SLEEPS = 2;
+const WRITER_SLEEPS = 3;
+const CLOSED = 4;
+const COMMITS = 5; // commits ever: each leaves a stamp (its end and its time), so that the reader can measure the queue
+const STAMPS = 1024; // a power of two
+const STAMP_BYTES = STAMPS * 16;
+const DATA = CONTROL_BYTES + STAMP_BYTES;
+
+/** @param {number} length payload bytes @returns {number} bytes of the frame */
+export function frameBytes(length) {
+  return HEADER_BYTES + ((length + 7) & ~7);
+}
+
+/** Milliseconds on a clock that all workers of the page share. @returns {number} */
+export function clock() {
+  return performance.timeOrigin + performance.now();
+}
+
+/**
+ * Waits until an index is no longer `seen`, at most `ms`. Leaves the event loop free.
+ * @param {Int32Array} control @param {number} index @param {number} seen @param {number} ms
+ * @returns {Promise<void>}
+ */
+async function waitFor(control, index, seen, ms) {
+  if (Atomics.waitAsync) {
+    const wait = Atomics.waitAsync(control, index, seen, ms);
+    if (wait.async) await wait.value;
+    return;
+  }
+  const until = clock() + ms;
+  while (Atomics.load(control, index) === seen && clock() < until) await pause(1);
+}
+
+/** @param {number} ms @returns {Promise<void>} */
+export function pause(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/**
+ * What the feed worker writes into.
+ * @typedef {object} Writer
+ * @property {(bytes: number) => boolean} fits room for this many more bytes of frames
+ * @property {(bytes: number) => Promise<void>} room waits until they fit
+ * @property {(recvNs: bigint, stream: number, kind: number, payload: Uint8Array) => void} push the frame must fit
+ * @property {() => void} commit lets the reader see what was pushed
+ * @property {() => Promise<void>} empty waits until the reader has taken everything
+ * @property {() => void} close nothing follows
+ *
+ * What the engine worker reads from.
+ * @typedef {object} Reader
+ * @property {(heap: Uint8Array, address: number, limit: number) => number} drain copies whole frames into the heap; bytes
+ * @property {number} frames how many frames the last drain brought
+ * @property {(ms: number) => Promise<void>} wait until there is something to read, or nothing will follow
+ * @property {boolean} ended nothing is left and nothing follows
+ * @property {Float64Array} waits milliseconds each commit of the last drain had waited; the first `waitCount` count
+ * @property {number} waitCount
+ */
+
+/** @returns {SharedArrayBuffer} an empty ring */
+export function createRing(bytes = RING_BYTES) {
+  return new SharedArrayBuffer(DATA + bytes);
+}
+
+/** @implements {Writer} */
+export class RingWriter {
+  /** @param {SharedArrayBuffer} buffer from createRing */
+  constructor(buffer) {
+    this.control = new Int32Array(buffer, 0, CONTROL_BYTES / 4);
+    this.stamps = new Float64Array(buffer, CONTROL_BYTES, STAMPS * 2);
+    this.data = new Uint8Array(buffer, DATA);
+    this.capacity = this.data.length;
+    this.mask = this.capacity - 1;
+    if (this.capacity & this.mask) throw new RangeError("a ring's size is a power of two");
+    this.tail = Atomics.load(this.control, TAIL);
+    this.header = new DataView(new ArrayBuffer(HEADER_BYTES));
+    this.headerBytes = new Uint8Array(this.header.buffer);
+  }
+
+  /** @param {number} bytes */
+  fits(bytes) {
+    return this.capacity - ((this.tail - Atomics.load(this.control, HEAD)) >>> 0) >= bytes;
+  }
+
+  /** @param {number} bytes */
+  async room(bytes) {
+    if (bytes > this.capacity) throw new RangeError(`${bytes} bytes never fit ${this.capacity}`);
+    this.commit();
+    while (!this.fits(bytes)) {
+      const head = Atomics.load(this.control, HEAD);
+      Atomics.store(this.control, WRITER_SLEEPS, 1);
+      if (!this.fits(bytes)) await waitFor(this.control, HEAD, head, 50);
+    }
+    Atomics.store(this.control, WRITER_SLEEPS, 0);
+  }
+
+  async empty() {
+    await this.room(this.capacity);
+  }
+
+  /** @param {bigint} recvNs @param {number} stream @param {number} kind @param {Uint8Array} payload */
+  push(recvNs, stream, kind, payload) {
+    this.header.setBigInt64(0, recvNs, true);
+    this.header.setUint32(8, payload.length, true);
+    this.header.setUint16(12, stream, true);
+    this.header.setUint16(14, kind, true);
+    this.#put(this.headerBytes);
+    this.#put(payload);
+    for (let left = -payload.length & 7; left > 0; left--) {
+      this.data[this.tail & this.mask] = 0;
+      this.tail = (this.tail + 1) | 0;
+    }
+  }
+
+  /** @param {Uint8Array} bytes */
+  #put(bytes) {
+    const at = this.tail & this.mask;
+    const first = this.capacity - at;
+    if (bytes.length <= first) {
+      this.data.set(bytes, at);
+    } else {
+      this.data.set(bytes.subarray(0, first), at);
+      this.data.set(bytes.subarray(first), 0);
+    }
+    this.tail = (this.tail + bytes.length) | 0;
+  }
+
+  commit() {
+    if (this.tail === Atomics.load(this.control, TAIL)) return;
+    const commits = Atomics.load(this.control, COMMITS);
+    const slot = (commits & (STAMPS - 1)) * 2;
+    this.stamps[slot] = this.tail;
+    this.stamps[slot + 1] = clock();
+    Atomics.store(this.control, COMMITS, (commits + 1) | 0);
+    Atomics.store(this.control, TAIL, this.tail);
+    this.#wake();
+  }
+
+  close() {
+    this.commit();
+    Atomics.store(this.control, CLOSED, 1);
+    this.#wake();
+  }
+
+  #wake() {
+    if (Atomics.exchange(this.control, READER_SLEEPS, 0) === 0) return;
+    Atomics.notify(this.control, TAIL);
+  }
+}
+
+/** @implements {Reader} */
+export class RingReader {
+  /** @param {SharedArrayBuffer} buffer from createRing */
+  constructor(buffer) {
+    this.control = new Int32Array(buffer, 0, CONTROL_BYTES / 4);
+    this.stamps = new Float64Array(buffer, CONTROL_BYTES, STAMPS * 2);
+    this.data = new Uint8Array(buffer, DATA);
+    this.mask = this.data.length - 1;
+    this.head = Atomics.load(this.control, HEAD);
+    this.stamped = Atomics.load(this.control, COMMITS);
+    this.frames = 0;
+    this.waits = new Float64Array(STAMPS);
+    this.waitCount = 0;
+  }
+
+  get ended() {
+    return Atomics.load(this.control, CLOSED) === 1 && this.head === Atomics.load(this.control, TAIL);
+  }
+
+  /** @param {Uint8Array} heap @param {number} address @param {number} limit */
+  drain(heap, address, limit) {
+    this.frames = 0;
+    this.waitCount = 0;
+    const ready = (Atomics.load(this.control, TAIL) - this.head) >>> 0;
+    if (ready === 0) return 0;
+    let size = Math.min(ready, limit);
+    const at = this.head & this.mask;
+    const first = Math.min(size, this.data.length - at);
+    heap.set(this.data.subarray(at, at + first), address);
+    if (first < size) heap.set(this.data.subarray(0, size - first), address + first);
+    [size, this.frames] = wholeFrames(heap, address, size);
+    this.head = (this.head + size) | 0;
+    this.#measure();
+    Atomics.store(this.control, HEAD, this.head);
+    if (Atomics.exchange(this.control, WRITER_SLEEPS, 0) === 1) Atomics.notify(this.control, HEAD);
+    return size;
+  }
+
+  #measure() {
+    const commits = Atomics.load(this.control, COMMITS);
+    if (((commits - this.stamped) >>> 0) > STAMPS / 2) this.stamped = (commits - STAMPS / 2) | 0; // older ones are overwritten
+    const now = clock();
+    while (this.stamped !== commits) {
+      const slot = (this.stamped & (STAMPS - 1)) * 2;
+      if (((this.head - this.stamps[slot]) | 0) < 0) break;
+      this.waits[this.waitCount++] = now - this.stamps[slot + 1];
+      this.stamped = (this.stamped + 1) | 0;
+    }
+  }
+
+  /** @param {number} ms */
+  async wait(ms) {
+    Atomics.store(this.control, READER_SLEEPS, 1);
+    if (this.head === Atomics.load(this.control, TAIL) && Atomics.load(this.control, CLOSED) === 0) {
+      await waitFor(this.control, TAIL, this.head, ms);
+    }
+    Atomics.store(this.control, READER_SLEEPS, 0);
+  }
+}
+
+/**
+ * How much of a run of bytes is whole frames.
+ * @param {Uint8Array} heap @param {number} address a multiple of 8 @param {number} size
+ * @returns {[number, number]} bytes, frames
+ */
+function wholeFrames(heap, address, size) {
+  const words = new Uint32Array(heap.buffer, heap.byteOffset + address, size >> 2);
+  let end = 0;
+  let frames = 0;
+  while (end + HEADER_BYTES <= size) {
+    const next = end + frameBytes(words[(end >> 2) + 2]);
+    if (next > size) break;
+    end = next;
+    frames += 1;
+  }
+  return [end, frames];
+}
+
+/** How much the fallback writer may have on its way before it waits. */
+const CREDIT = RING_BYTES;
+const PARCEL = 1 << 16;
+
+/** The writer without shared memory: parcels of frames, transferred. @implements {Writer} */
+export class PortWriter {
+  /** @param {MessagePort} port */
+  constructor(port) {
+    this.port = port;
+    this.onWay = 0;
+    this.parcel = new Uint8Array(PARCEL);
+    this.view = new DataView(this.parcel.buffer);
+    this.used = 0;
+    /** @type {(() => void) | null} */
+    this.wake = null;
+    port.onmessage = (event) => {
+      this.onWay -= event.data;
+      this.wake?.();
+    };
+  }
+
+  /** @param {number} bytes */
+  fits(bytes) {
+    return CREDIT - this.onWay - this.used >= bytes;
+  }
+
+  /** @param {number} bytes */
+  async room(bytes) {
+    if (bytes > CREDIT) throw new RangeError(`${bytes} bytes never fit ${CREDIT}`);
+    this.commit();
+    while (!this.fits(bytes)) {
+      await new Promise((resolve) => {
+        this.wake = () => resolve(undefined);
+      });
+    }
+    this.wake = null;
+  }
+
+  async empty() {
+    await this.room(CREDIT);
+  }
+
+  /** @param {bigint} recvNs @param {number} stream @param {number} kind @param {Uint8Array} payload */
+  push(recvNs, stream, kind, payload) {
+    const bytes = frameBytes(payload.length);
+    if (this.used + bytes > this.parcel.length) {
+      this.commit();
+      if (bytes > this.parcel.length) this.#renew(bytes);
+    }
+    this.view.setBigInt64(this.used, recvNs, true);
+    this.view.setUint32(this.used + 8, payload.length, true);
+    this.view.setUint16(this.used + 12, stream, true);
+    this.view.setUint16(this.used + 14, kind, true);
+    this.parcel.set(payload, this.used + HEADER_BYTES); // the padding is zero: a parcel is used once
+    this.used += bytes;
+  }
+
+  /** @param {number} bytes */
+  #renew(bytes) {
+    this.parcel = new Uint8Array(bytes);
+    this.view = new DataView(this.parcel.buffer);
+    this.used = 0;
+  }
+
+  commit() {
+    if (this.used === 0) return;
+    this.onWay += this.used;
+    this.port.postMessage({ parcel: this.parcel.buffer, used: this.used, stamp: clock() }, [this.parcel.buffer]);
+    this.#renew(PARCEL);
+  }
+
+  close() {
+    this.commit();
+    this.port.postMessage({ closed: true });
+  }
+}
+
+/** The reader without shared memory. @implements {Reader} */
+export class PortReader {
+  /** @param {MessagePort} port */
+  constructor(port) {
+    this.port = port;
+    /** @type {{bytes: Uint8Array, stamp: number}[]} */
+    this.queue = [];
+    this.closed = false;
+    this.frames = 0;
+    this.waits = new Float64Array(STAMPS);
+    this.waitCount = 0;
+    /** @type {(() => void) | null} */
+    this.wake = null;
+    port.onmessage = (event) => {
+      const { parcel, used, stamp, closed } = event.data;
+      if (closed) this.closed = true;
+      else this.queue.push({ bytes: new Uint8Array(parcel, 0, used), stamp });
+      this.wake?.();
+    };
+  }
+
+  get ended() {
+    return this.closed && this.queue.length === 0;
+  }
+
+  /** @param {Uint8Array} heap @param {number} address @param {number} limit */
+  drain(heap, address, limit) {
+    this.frames = 0;
+    this.waitCount = 0;
+    let size = 0;
+    const now = clock();
+    while (this.queue.length > 0 && this.waitCount < STAMPS) {
+      const { bytes, stamp } = this.queue[0];
+      if (size > 0 && size + bytes.length > limit) break;
+      heap.set(bytes, address + size);
+      size += bytes.length;
+      this.waits[this.waitCount++] = now - stamp;
+      this.queue.shift();
+    }
+    if (size > 0) {
+      this.frames = wholeFrames(heap, address, size)[1];
+      this.port.postMessage(size);
+    }
+    return size;
+  }
+
+  /** @param {number} ms */
+  async wait(ms) {
+    if (this.queue.length > 0 || this.closed) return;
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.wake = () => {
+        clearTimeout(timer);
+        resolve(undefined);
+      };
+    });
+    this.wake = null;
+  }
+}

@@ -1,0 +1,107 @@
+// Codes of the kernel in words. One place, so that the page says the same everywhere.
+
+import { ENUMS } from "./layout.js";
+import { fixed, signed } from "./market.js";
+
+const WHY = ENUMS.cwts_reason;
+const SYNC = ENUMS.cwts_sync_reason;
+const STATE = ENUMS.cwts_order_state;
+
+export const ACTIONS = ["HOLD", "BUY", "SELL", "EXIT"];
+export const ACTION_MARKS = ["●", "▲", "▼", "◆"];
+
+/** @param {number} reason cwts_sync_reason @returns {string} */
+export function syncWords(reason) {
+  switch (reason) {
+    case SYNC.CWTS_SYNC_OK: return "in sync";
+    case SYNC.CWTS_SYNC_START: return "waiting for a snapshot";
+    case SYNC.CWTS_SYNC_GAP: return "a sequence number is missing";
+    case SYNC.CWTS_SYNC_CHECKSUM: return "wrong checksum";
+    case SYNC.CWTS_SYNC_OLD_SNAPSHOT: return "the snapshot is too old";
+    case SYNC.CWTS_SYNC_RESET: return "the connection was lost";
+    case SYNC.CWTS_SYNC_OVERFLOW: return "more levels than fit";
+    default: return `not valid (${reason})`;
+  }
+}
+
+/**
+ * A decision's reason as a sentence.
+ * @param {number} reason cwts_reason @param {number} score @param {{enter: number, exit: number}} thresholds
+ * @param {{syncReason: number, position: number}} state
+ * @returns {string}
+ */
+export function reasonWords(reason, score, { enter, exit }, { syncReason, position }) {
+  const now = `score ${signed(score, 2)}`;
+  switch (reason) {
+    case WHY.CWTS_WHY_BOOK_INVALID: return `Holding: the book is not valid, ${syncWords(syncReason)}`;
+    case WHY.CWTS_WHY_HALTED: return "Stopped: nothing is opened until trading is resumed";
+    case WHY.CWTS_WHY_CROSSED: return "Holding: best bid and best ask are crossed";
+    case WHY.CWTS_WHY_ORDER_PENDING: return "Waiting: an order is on its way";
+    case WHY.CWTS_WHY_EXIT_HALT: return "Closing the position: trading was stopped";
+    case WHY.CWTS_WHY_EXIT_LOSS: return "Closing the position: the loss limit is reached; trading stops";
+    case WHY.CWTS_WHY_EXIT_TIME: return "Closing the position: held as long as allowed";
+    case WHY.CWTS_WHY_EXIT_SIGNAL: return `Closing the position: ${now} turned against it`;
+    case WHY.CWTS_WHY_HOLDING: {
+      const limit = position < 0 ? `above +${fixed(exit, 2)}` : `below ${fixed(-exit, 2)}`;
+      return `Keeping the ${position < 0 ? "short" : "long"} position: ${now}, closes ${limit}`;
+    }
+    case WHY.CWTS_WHY_WARMUP: return `Holding: warming up after the book became valid; ${now}`;
+    case WHY.CWTS_WHY_STALE: return "Holding: the book has not been updated for too long";
+    case WHY.CWTS_WHY_SPREAD: return "Holding: the spread is too wide";
+    case WHY.CWTS_WHY_COOLDOWN: return `Holding: a pause after the last trade; ${now}`;
+    case WHY.CWTS_WHY_TOO_SMALL: return "Holding: the capital is below the smallest order the exchange takes";
+    case WHY.CWTS_WHY_NO_SHORT: return `Holding: ${now} says sell, but there is nothing to sell on spot`;
+    case WHY.CWTS_WHY_SCORE_UP: return `Buying: ${now}, needed ${fixed(enter, 2)}`;
+    case WHY.CWTS_WHY_SCORE_DOWN: return `Selling: ${now}, needed ${fixed(-enter, 2)}`;
+    case WHY.CWTS_WHY_NO_SIGNAL: return `Holding: no signal; ${now}, needs ${fixed(enter, 2)} either way`;
+    default: return `${now} (reason ${reason})`;
+  }
+}
+
+/** A reason in a few words, for a table. @param {number} reason cwts_reason @returns {string} */
+export function reasonShort(reason) {
+  switch (reason) {
+    case WHY.CWTS_WHY_EXIT_HALT: return "stopped";
+    case WHY.CWTS_WHY_EXIT_LOSS: return "loss limit";
+    case WHY.CWTS_WHY_EXIT_TIME: return "time";
+    case WHY.CWTS_WHY_EXIT_SIGNAL: return "signal turned";
+    case WHY.CWTS_WHY_SCORE_UP: return "score up";
+    case WHY.CWTS_WHY_SCORE_DOWN: return "score down";
+    default: return `reason ${reason}`;
+  }
+}
+
+/** @param {number} state cwts_order_state @returns {string} */
+export function orderWords(state) {
+  switch (state) {
+    case STATE.CWTS_ORDER_SENT: return "on its way";
+    case STATE.CWTS_ORDER_FILLED: return "filled";
+    case STATE.CWTS_ORDER_PARTLY_FILLED: return "partly filled";
+    case STATE.CWTS_ORDER_CANCELLED: return "not filled";
+    case STATE.CWTS_ORDER_REJECTED: return "rejected";
+    default: return "–";
+  }
+}
+
+/**
+ * The features in the kernel's order: name, unit, digits, and the value at which the bar is full. `one` bars start at zero.
+ * @type {{name: string, unit: string, digits: number, full: number, one?: boolean, what: string}[]}
+ */
+export const FEATURES = [
+  { name: "spread", unit: "ticks", digits: 1, full: 10, one: true, what: "best ask less best bid" },
+  { name: "micro-price", unit: "", digits: 2, full: 0.5, what: "micro-price less mid, as a share of the spread" },
+  { name: "imbalance 1", unit: "", digits: 2, full: 1, what: "bid less ask size over their sum, best level" },
+  { name: "imbalance 5", unit: "", digits: 2, full: 1, what: "the same over 5 levels" },
+  { name: "imbalance 10", unit: "", digits: 2, full: 1, what: "the same over 10 levels" },
+  { name: "imbalance 20", unit: "", digits: 2, full: 1, what: "the same over 20 levels" },
+  { name: "flow 1 s", unit: "", digits: 2, full: 1, what: "bought less sold over traded size, the last second" },
+  { name: "flow 10 s", unit: "", digits: 2, full: 1, what: "the same over ten seconds" },
+  { name: "return 1 s", unit: "bp", digits: 2, full: 3, what: "mid against its mean, in basis points" },
+  { name: "return 10 s", unit: "bp", digits: 2, full: 8, what: "mid against its mean, in basis points" },
+  { name: "volatility 10 s", unit: "bp/√s", digits: 2, full: 3, one: true, what: "of the mid" },
+  { name: "volatility 60 s", unit: "bp/√s", digits: 2, full: 3, one: true, what: "of the mid" },
+  { name: "trade rate", unit: "/s", digits: 1, full: 100, one: true, what: "trades a second" },
+  { name: "update rate", unit: "/s", digits: 1, full: 200, one: true, what: "changes of the touch a second" },
+  { name: "order flow 1 s", unit: "", digits: 2, full: 3, what: "order flow imbalance at the touch over its mean depth" },
+  { name: "depth", unit: "", digits: 2, full: 1, what: "size in the best 20 levels against its mean" },
+];
