@@ -114,7 +114,7 @@ export const LAYOUT = {
       price_scale: { offset: 24, type: "i64", count: 0 },
       unit_e8: { offset: 32, type: "i64", count: 0 },
       halted: { offset: 40, type: "u32", count: 0 },
-      spare_word: { offset: 44, type: "u32", count: 0 },
+      symbol_length: { offset: 44, type: "u32", count: 0 },
       frames: { offset: 48, type: "u64", count: 0 },
       spare: { offset: 56, type: "u64", count: 0 },
     },
@@ -151,7 +151,7 @@ export const LAYOUT = {
       count: { offset: 32, type: "u32", count: 0 },
       far_count: { offset: 36, type: "u32", count: 0 },
       top_count: { offset: 40, type: "u32", count: 0 },
-      reserved: { offset: 44, type: "u32", count: 0 },
+      top_version: { offset: 44, type: "u32", count: 0 },
       summary_top: { offset: 48, type: "u64", count: 0 },
       spare: { offset: 56, type: "u64", count: 0 },
       summary: { offset: 64, type: "u64", count: 16 },
@@ -200,7 +200,8 @@ export const LAYOUT = {
       time_ns: { offset: 192, type: "i64", count: 0 },
       updates: { offset: 200, type: "u64", count: 0 },
       last: { offset: 208, type: "cwts_level", count: 2 },
-      spare: { offset: 240, type: "u64", count: 2 },
+      depth: { offset: 240, type: "f64", count: 0 },
+      spare: { offset: 248, type: "u64", count: 0 },
     },
   },
   cwts_decision: {
@@ -319,7 +320,8 @@ export const LAYOUT = {
     size: 1472,
     fields: {
       sequence: { offset: 0, type: "u64", count: 0 },
-      spare: { offset: 8, type: "u64", count: 7 },
+      version: { offset: 8, type: "u32", count: 2 },
+      spare: { offset: 16, type: "u64", count: 6 },
       snapshot: { offset: 64, type: "cwts_snapshot", count: 0 },
     },
   },
@@ -365,8 +367,26 @@ export const LAYOUT = {
       bucket: { offset: 64, type: "u64", count: 512 },
     },
   },
+  cwts_number: {
+    size: 48,
+    fields: {
+      want: { offset: 0, type: "u8", count: 16 },
+      care: { offset: 16, type: "u8", count: 16 },
+      take: { offset: 32, type: "u8", count: 16 },
+    },
+  },
+  cwts_format: {
+    size: 832,
+    fields: {
+      ready: { offset: 0, type: "u32", count: 0 },
+      fraction: { offset: 4, type: "u32", count: 0 },
+      scale: { offset: 8, type: "u32", count: 0 },
+      spare: { offset: 12, type: "u32", count: 0 },
+      length: { offset: 16, type: "cwts_number", count: 17 },
+    },
+  },
   cwts_block: {
-    size: 2880512,
+    size: 2882176,
     fields: {
       header: { offset: 0, type: "cwts_header", count: 0 },
       config: { offset: 64, type: "cwts_config", count: 0 },
@@ -380,6 +400,7 @@ export const LAYOUT = {
       published: { offset: 2845120, type: "cwts_published", count: 0 },
       counters: { offset: 2846592, type: "cwts_counters", count: 0 },
       latency: { offset: 2847232, type: "cwts_latencies", count: 8 },
+      format: { offset: 2880512, type: "cwts_format", count: 2 },
     },
   },
 };

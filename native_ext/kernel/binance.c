@@ -13,23 +13,77 @@ typedef struct binance_message {
     u32 seen, maker;
     level_writer writer;
     update *update;  /* where the levels go */
-    const char *our_symbol;
-    u32 our_length, skip_levels;
+    const cwts_side_book *book;
+    u32 skip_levels;
 } binance_message;
 
 static int symbol_is(const cwts_block *k, slice s) {
-    u32 length = 0;
-    while (length < CWTS_SYMBOL && k->config.symbol[length]) length++;
-    return slice_is(s, k->config.symbol, length);
+    return s.text && s.length == k->header.symbol_length && !s.escaped
+        && __builtin_memcmp(s.text, k->config.symbol, s.length) == 0;
+}
+
+/* Levels go into the stage behind an update's header at `slot`. */
+static inline level_writer level_writer_at(cwts_block *k, u32 slot) {
+    return (level_writer){.at = k->stage + slot + UPDATE_SLOTS, .limit = k->stage + CWTS_STAGE, .price = &k->format[0],
+                          .qty = &k->format[1], .price_decimals = k->config.price_decimals, .qty_decimals = k->config.qty_decimals};
 }
 
 static const u8 *read_levels(const u8 *p, const u8 *end, binance_message *m, u32 side, u32 seen) {
     if (m->skip_levels) return skip_value(p, end);
     cwts_level *from = m->writer.at;
+    m->writer.book = &m->book[side];
+    m->writer.sign = side == CWTS_BID ? 1 : -1;
     p = scan_levels(p, end, &m->writer);
     m->update->offset[side] = (u32)(from - (cwts_level *)m->update);
     m->update->count[side] = (u32)(m->writer.at - from);
     m->seen |= seen;
+    return p;
+}
+
+/* Longer keys get numbers beyond the letters. */
+enum { KEY_STREAM = 256, KEY_DATA, KEY_PREVIOUS, KEY_BIDS, KEY_ASKS, KEY_SNAPSHOT, KEY_SYMBOL, KEY_OTHER };
+
+static u32 binance_key(slice key) {
+    if (key.escaped) return KEY_OTHER;
+    if (key.length == 1) return key.text[0];
+    if (slice_is(key, "pu", 2)) return KEY_PREVIOUS;
+    if (slice_is(key, "bids", 4)) return KEY_BIDS;
+    if (slice_is(key, "asks", 4)) return KEY_ASKS;
+    if (slice_is(key, "symbol", 6)) return KEY_SYMBOL;
+    if (slice_is(key, "stream", 6)) return KEY_STREAM;
+    if (slice_is(key, "lastUpdateId", 12)) return KEY_SNAPSHOT;
+    return slice_is(key, "data", 4) || slice_is(key, "result", 6) ? KEY_DATA : KEY_OTHER;
+}
+
+/* The first bytes of frequent keys as they lie in memory. */
+#define TEXT_PREVIOUS (BYTES4('"', 'p', 'u', '"') | (u64)':' << 32)
+#define TEXT_DATA (BYTES4('"', 'd', 'a', 't') | (u64)BYTES4('a', '"', ':', '{') << 32)
+#define TEXT_STREAM (BYTES4('"', 's', 't', 'r') | (u64)BYTES4('e', 'a', 'm', '"') << 32)
+
+/* At a key: which one it is, then past the colon. Letters and the names of every message are told from one word. */
+static inline const u8 *binance_scan_key(const u8 *p, const u8 *end, u32 *name) {
+    if (LIKELY(end - p >= 10)) {
+        u64 head = load64(p);
+        if ((head & 0xFFFF00FF) == BYTES4('"', 0, '"', ':') && p[4] > ' ' && p[1] > '"' && p[1] != '\\') {
+            *name = p[1];
+            return p + 4;
+        }
+        if ((head & 0xFFFFFFFFFF) == TEXT_PREVIOUS && p[5] > ' ') {
+            *name = KEY_PREVIOUS;
+            return p + 5;
+        }
+        if (head == TEXT_DATA) {
+            *name = KEY_DATA;
+            return p + 7;
+        }
+        if (head == TEXT_STREAM && p[8] == ':' && p[9] > ' ') {
+            *name = KEY_STREAM;
+            return p + 9;
+        }
+    }
+    slice key;
+    p = scan_key(p, end, &key);
+    if (p) *name = binance_key(key);
     return p;
 }
 
@@ -40,20 +94,21 @@ static const u8 *binance_object(const u8 *p, const u8 *end, cwts_block *k, binan
     if (p >= end) return 0;
     if (*p == '}') return p + 1;
     while (!done) {
-        slice key;
-        p = scan_key(p, end, &key);
+        u32 name;
+        p = binance_scan_key(p, end, &name);
         if (!p) return 0;
-        u32 name = key.escaped ? 0 : key.length == 1 ? key.text[0] : 0;
         switch (name) {
         case 'e': p = scan_scalar(p, end, &m->event); break;
         case 'E': p = scan_integer(p, end, &m->event_ms, &m->seen, SEEN_EVENT_TIME); break;
         case 'T': p = scan_integer(p, end, &m->trade_ms, &m->seen, SEEN_TRADE_TIME); break;
         case 's':
+        case KEY_SYMBOL:
             p = scan_scalar(p, end, &m->symbol);
             m->skip_levels = !symbol_is(k, m->symbol);
             break;
         case 'U': p = scan_integer(p, end, &m->first_id, &m->seen, SEEN_FIRST); break;
         case 'u': p = scan_integer(p, end, &m->last_id, &m->seen, SEEN_LAST); break;
+        case KEY_PREVIOUS: p = scan_integer(p, end, &m->previous_id, &m->seen, SEEN_PREVIOUS); break;
         case 't': p = scan_integer(p, end, &m->trade_id, &m->seen, SEEN_TRADE_ID); break;
         case 'p': p = scan_scalar(p, end, &m->price); break;
         case 'q': p = scan_scalar(p, end, &m->qty); break;
@@ -70,25 +125,12 @@ static const u8 *binance_object(const u8 *p, const u8 *end, cwts_block *k, binan
             else if (*p == '"') p = scan_scalar(p, end, &m->ask);
             else p = scan_integer(p, end, &m->aggregate_id, &m->seen, SEEN_AGGREGATE);
             break;
-        default:
-            if (slice_is(key, "pu", 2)) {
-                p = scan_integer(p, end, &m->previous_id, &m->seen, SEEN_PREVIOUS);
-            } else if (slice_is(key, "stream", 6)) {
-                p = scan_scalar(p, end, &m->stream);
-            } else if (*p == '{' && depth == 0 && (slice_is(key, "data", 4) || slice_is(key, "result", 6))) {
-                p = binance_object(p, end, k, m, depth + 1);
-            } else if (*p == '[' && slice_is(key, "bids", 4)) {
-                p = read_levels(p, end, m, CWTS_BID, SEEN_BIDS);
-            } else if (*p == '[' && slice_is(key, "asks", 4)) {
-                p = read_levels(p, end, m, CWTS_ASK, SEEN_ASKS);
-            } else if (slice_is(key, "lastUpdateId", 12)) {
-                p = scan_integer(p, end, &m->snapshot_id, &m->seen, SEEN_SNAPSHOT);
-            } else if (slice_is(key, "symbol", 6)) {
-                p = scan_scalar(p, end, &m->symbol);
-                m->skip_levels = !symbol_is(k, m->symbol);
-            } else {
-                p = skip_value(p, end);
-            }
+        case KEY_BIDS: p = *p == '[' ? read_levels(p, end, m, CWTS_BID, SEEN_BIDS) : skip_value(p, end); break;
+        case KEY_ASKS: p = *p == '[' ? read_levels(p, end, m, CWTS_ASK, SEEN_ASKS) : skip_value(p, end); break;
+        case KEY_SNAPSHOT: p = scan_integer(p, end, &m->snapshot_id, &m->seen, SEEN_SNAPSHOT); break;
+        case KEY_STREAM: p = scan_scalar(p, end, &m->stream); break;
+        case KEY_DATA: p = *p == '{' && depth == 0 ? binance_object(p, end, k, m, depth + 1) : skip_value(p, end); break;
+        default: p = skip_value(p, end);
         }
         if (!p) return 0;
         p = scan_next(p, end, '}', &done);
@@ -107,13 +149,18 @@ static u32 ignored(cwts_block *k) {
     return CWTS_EV_IGNORED;
 }
 
-static int read_decimal(slice s, u32 decimals, i64 *out) { return s.text && !s.escaped && decimal_slow(s.text, s.length, decimals, out); }
+static inline int read_decimal(slice s, const u8 *end, u32 decimals, i64 *out) {
+    if (!s.text || s.escaped) return 0;
+    if (UNLIKELY(end - s.text < 40 || s.length > 31)) return decimal_slow(s.text, s.length, decimals, out);
+    u32 points = equal_bits(load_bytes(s.text), '.') | 1u << s.length;
+    return decimal_fast(s.text, s.length, (u32)lowest_bit(points), decimals, out);
+}
 
-static u32 binance_trade(cwts_block *k, const binance_message *m, i64 recv_ns, int aggregate) {
+static u32 binance_trade(cwts_block *k, const binance_message *m, const u8 *end, i64 recv_ns, int aggregate) {
     cwts_trade t = {.recv_ns = recv_ns, .exchange_ns = (m->seen & SEEN_TRADE_TIME ? m->trade_ms : m->event_ms) * 1000000};
     u32 wanted = SEEN_MAKER | (aggregate ? SEEN_AGGREGATE : SEEN_TRADE_ID);
-    if ((m->seen & wanted) != wanted || !read_decimal(m->price, k->config.price_decimals, &t.price)
-        || !read_decimal(m->qty, k->config.qty_decimals, &t.qty))
+    if ((m->seen & wanted) != wanted || !read_decimal(m->price, end, k->config.price_decimals, &t.price)
+        || !read_decimal(m->qty, end, k->config.qty_decimals, &t.qty))
         return malformed(k);
     /* Derivatives: "X":"NA" is no trade at all, and the insurance fund's are not the market's. */
     if (t.price == 0 || t.qty == 0 || slice_is(m->status, "NA", 2) || slice_is(m->status, "INSURANCE_FUND", 14)) {
@@ -129,12 +176,12 @@ static u32 binance_trade(cwts_block *k, const binance_message *m, i64 recv_ns, i
     return trade_add(k, &t);
 }
 
-static u32 binance_ticker(cwts_block *k, const binance_message *m) {
+static u32 binance_ticker(cwts_block *k, const binance_message *m, const u8 *end) {
     cwts_level bid, ask;
-    if (!(m->seen & SEEN_LAST) || !read_decimal(m->bid, k->config.price_decimals, &bid.price)
-        || !read_decimal(m->bid_qty, k->config.qty_decimals, &bid.qty)
-        || !read_decimal(m->ask, k->config.price_decimals, &ask.price)
-        || !read_decimal(m->ask_qty, k->config.qty_decimals, &ask.qty))
+    if (!(m->seen & SEEN_LAST) || !read_decimal(m->bid, end, k->config.price_decimals, &bid.price)
+        || !read_decimal(m->bid_qty, end, k->config.qty_decimals, &bid.qty)
+        || !read_decimal(m->ask, end, k->config.price_decimals, &ask.price)
+        || !read_decimal(m->ask_qty, end, k->config.qty_decimals, &ask.qty))
         return malformed(k);
     return ticker_set(k, m->last_id, bid, ask);
 }
@@ -154,8 +201,8 @@ static u32 binance_message_feed(cwts_block *k, const u8 *p, u32 length, i64 recv
 again:
     __builtin_memset(&m, 0, sizeof m);
     m.update = (update *)(void *)&k->stage[k->sync.pending_to];
-    m.writer = (level_writer){&k->stage[k->sync.pending_to] + UPDATE_SLOTS, &k->stage[CWTS_STAGE], k->config.price_decimals,
-                              k->config.qty_decimals};
+    m.writer = level_writer_at(k, k->sync.pending_to);
+    m.book = k->side;
     int room = k->sync.pending_to + UPDATE_SLOTS < CWTS_STAGE;
     if (room) __builtin_memset(m.update, 0, sizeof *m.update);
     else m.writer.at = m.writer.limit;
@@ -185,8 +232,8 @@ again:
         m.update->last = m.last_id;
         return binance_update(k, m.update, recv_ns);
     }
-    if (slice_is(m.event, "trade", 5)) return m.symbol.text ? binance_trade(k, &m, recv_ns, 0) : malformed(k);
-    if (slice_is(m.event, "aggTrade", 8)) return m.symbol.text ? binance_trade(k, &m, recv_ns, 1) : malformed(k);
+    if (slice_is(m.event, "trade", 5)) return m.symbol.text ? binance_trade(k, &m, end, recv_ns, 0) : malformed(k);
+    if (slice_is(m.event, "aggTrade", 8)) return m.symbol.text ? binance_trade(k, &m, end, recv_ns, 1) : malformed(k);
     if (m.seen & SEEN_SNAPSHOT) {
         if (is_partial_stream(m.stream)) return ignored(k);
         if (!is_book) return malformed(k);
@@ -194,6 +241,6 @@ again:
         return binance_snapshot(k, m.update, recv_ns, m.symbol.text != 0);
     }
     if (slice_is(m.event, "bookTicker", 10) || (!m.event.text && m.bid.text && m.ask.text && m.symbol.text))
-        return m.symbol.text ? binance_ticker(k, &m) : malformed(k);
+        return m.symbol.text ? binance_ticker(k, &m, end) : malformed(k);
     return ignored(k);
 }

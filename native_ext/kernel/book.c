@@ -47,20 +47,23 @@ static int far_put(cwts_side_book *b, i64 key, i64 qty) {
 
 /* ---- the window --------------------------------------------------------------------------------------------------- */
 
+/* Without a branch: whether a level is new, changed or gone is not to be predicted. */
 static inline void window_set(cwts_side_book *b, i64 key, i64 qty) {
-    u32 cell = (u32)key & WINDOW_MASK, word = cell >> 6;
-    u64 bit = 1ULL << (cell & 63), before = b->bits[word];
-    u64 after = qty ? before | bit : before & ~bit;
+    u32 cell = (u32)key & WINDOW_MASK, word = cell >> 6, group = word >> 6;
+    u64 before = b->bits[word], there = qty != 0;
+    u64 after = (before & ~(1ULL << (cell & 63))) | there << (cell & 63);
     b->qty[cell] = qty;
-    if (after == before) return;
     b->bits[word] = after;
-    b->count += qty ? 1u : ~0u;
-    if (before && after) return;
-    u64 wordbit = 1ULL << (word & 63);
-    u64 *summary = &b->summary[word >> 6];
-    *summary = after ? *summary | wordbit : *summary & ~wordbit;
-    u64 topbit = 1ULL << (word >> 6);
-    b->summary_top = *summary ? b->summary_top | topbit : b->summary_top & ~topbit;
+    b->count += (u32)there - (u32)(before >> (cell & 63) & 1);
+    u64 summary = (b->summary[group] & ~(1ULL << (word & 63))) | (u64)(after != 0) << (word & 63);
+    b->summary[group] = summary;
+    b->summary_top = (b->summary_top & ~(1ULL << group)) | (u64)(summary != 0) << group;
+}
+
+/* Where a level's quantity is or would be, for fetching it ahead. */
+static inline const void *book_slot(const cwts_side_book *b, i64 key) {
+    const void *cell = &b->qty[(u64)key & WINDOW_MASK], *far = &b->far[far_home(key)];
+    return (u64)key - (u64)b->base < CWTS_WINDOW ? cell : far;
 }
 
 /* The highest set bit at or below `from` in ring order (wrapping once), as a cell; -1 where the window is empty. */
@@ -125,35 +128,43 @@ static void side_clear(cwts_side_book *b) {
     __builtin_memset(b->top, 0, sizeof b->top);
     b->summary_top = 0;
     b->far_count = b->top_count = 0;
+    b->top_version++;
     b->base = 0;
     b->best = b->far_lost = b->touched = NO_KEY;
 }
 
-static inline void side_set(cwts_side_book *b, i64 key, i64 qty, u64 *lost) {
-    if (key > b->touched) b->touched = key;
-    if (LIKELY((u64)key - (u64)b->base < CWTS_WINDOW)) {
-        window_set(b, key, qty);
-        if (qty) {
-            if (key > b->best) b->best = key;
-        } else if (key == b->best) {
-            b->best = window_best(b, key);
-        }
-        return;
-    }
+/* A level outside the window. */
+static void side_set_far(cwts_side_book *b, i64 key, i64 qty, u64 *lost) {
     if (qty == 0) {
         far_remove(b, key);
-        return;
-    }
-    if (key > b->base || (b->count == 0 && b->far_count == 0)) { /* above the window, or the first level of all */
+    } else if (key > b->base || (b->count == 0 && b->far_count == 0)) { /* above the window, or the first level of all */
         window_move(b, key - (CWTS_WINDOW - 1 - ABOVE));
         window_set(b, key, qty);
         b->best = key;
-        return;
-    }
-    if (!far_put(b, key, qty)) {
+    } else if (!far_put(b, key, qty)) {
         b->far_lost = max64(b->far_lost, key);
         (*lost)++;
     }
+}
+
+/* Absolute quantities for some levels of a side; 0 removes. */
+static inline __attribute__((always_inline)) void side_apply(cwts_side_book *b, u32 side, const cwts_level *level, u32 count, u64 *lost) {
+    i64 base = b->base, best = b->best, touched = NO_KEY;
+    for (const cwts_level *end = level + count; level < end; level++) {
+        i64 key = price_of(side, level->price), qty = level->qty;
+        touched = max64(touched, key);
+        if (UNLIKELY((u64)key - (u64)base >= CWTS_WINDOW)) {
+            b->best = best;
+            side_set_far(b, key, qty, lost);
+            base = b->base;
+            best = b->best;
+            continue;
+        }
+        window_set(b, key, qty);
+        if (UNLIKELY(key >= best)) best = qty ? key : key == best ? window_best(b, key) : best;
+    }
+    b->best = best;
+    b->touched = touched;
 }
 
 /* After the levels of one message: the best level lies in the window again, with room below it. Returns 0 where a level
@@ -179,6 +190,7 @@ static inline void side_refresh_top(cwts_side_book *b, u32 side) {
         if (b->touched < price_of(side, last)) return;
     }
     u32 n = 0;
+    b->top_version++;
     if (b->best != NO_KEY) {
         i64 key = b->best;
         u32 want = b->count < CWTS_TOP ? b->count : CWTS_TOP;

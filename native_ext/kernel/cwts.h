@@ -225,7 +225,7 @@ typedef struct cwts_header {
     int64_t price_scale;          /* 10^price_decimals */
     int64_t unit_e8;              /* one quantity unit in 10^-8; 0: too fine for the account, trading is off */
     uint32_t halted;
-    uint32_t spare_word;
+    uint32_t symbol_length;
     uint64_t frames;
     uint64_t spare;
 } cwts_header;
@@ -260,7 +260,7 @@ typedef struct cwts_side_book {
     uint32_t count;               /* levels in the window */
     uint32_t far_count;
     uint32_t top_count;
-    uint32_t reserved;
+    uint32_t top_version;         /* grows whenever top[] is read again */
     uint64_t summary_top;         /* bit w: summary[w] is not zero */
     uint64_t spare;
     uint64_t summary[CWTS_SUMMARY_WORDS];
@@ -303,7 +303,8 @@ typedef struct cwts_features {
     int64_t time_ns;              /* time to which everything is decayed */
     uint64_t updates;
     cwts_level last[2];           /* the touch that the newest update was computed from */
-    uint64_t spare[2];
+    double depth;                 /* quantity in the best 20 levels of both sides */
+    uint64_t spare;
 } cwts_features;
 
 typedef struct cwts_decision {
@@ -414,7 +415,8 @@ typedef struct cwts_snapshot {
 
 typedef struct cwts_published {
     uint64_t sequence;            /* odd while the writer is inside */
-    uint64_t spare[7];
+    uint32_t version[2];          /* top_version of the sides as published */
+    uint64_t spare[6];
     cwts_snapshot snapshot;
 } cwts_published;
 
@@ -457,6 +459,22 @@ typedef struct cwts_latencies {
     uint64_t bucket[CWTS_LATENCY_BUCKETS];
 } cwts_latencies;
 
+/* How a number of so many characters, written with a known number of digits behind the point, is taken apart: which bytes
+ * must be what, and which byte goes where. A hint for the reader, worked out anew when the exchange writes otherwise. */
+typedef struct cwts_number {
+    uint8_t want[16];
+    uint8_t care[16];
+    uint8_t take[16];
+} cwts_number;
+
+typedef struct cwts_format {
+    uint32_t ready;
+    uint32_t fraction;            /* digits behind the point as sent */
+    uint32_t scale;               /* of what is read */
+    uint32_t spare;
+    cwts_number length[17];       /* by the number of characters */
+} cwts_format;
+
 typedef struct cwts_block {
     cwts_header header;
     cwts_config config;
@@ -470,6 +488,7 @@ typedef struct cwts_block {
     cwts_published published;
     cwts_counters counters;
     cwts_latencies latency[CWTS_STAGES];
+    cwts_format format[2];        /* price, quantity */
 } cwts_block;
 
 /* Bytes that a block needs (it must be 64-byte aligned). */

@@ -48,22 +48,61 @@ static int decimal_slow(const u8 *s, u32 length, u32 decimals, i64 *out) {
     return 1;
 }
 
-/* Up to eight digits on each side of the point and up to eight decimals, without a loop. At least 8 bytes beyond the string
- * must be readable. `point` is the offset of the '.', or `length` where there is none. */
-static inline int decimal_fast(const u8 *s, u32 length, u32 point, u32 decimals, i64 *out) {
+/* Up to eight digits on each side of the point: two conversions. */
+static int decimal_wide(const u8 *s, u32 length, u32 point, u32 decimals, i64 *out) {
     u32 fraction = point < length ? length - point - 1 : 0;
-    if (UNLIKELY(point - 1 > 7 || fraction > 8 || decimals > 8 || (point < length && fraction == 0)))
-        return decimal_slow(s, length, decimals, out);
+    if (point - 1 > 7 || fraction > 8 || decimals > 8 || length - point == 1) return decimal_slow(s, length, decimals, out);
     u32 used = fraction < decimals ? fraction : decimals, extra = fraction - used;
     u64 whole = (load64(s) ^ ZEROS8) << (64 - 8 * point);
     u64 tail = load64(s + point + 1) ^ ZEROS8;
     u64 part = used ? tail << (64 - 8 * used) : 0;
     /* digits beyond the unit must be zeros */
     u64 rest = extra ? tail << (64 - 8 * fraction) >> (64 - 8 * extra) : 0;
-    u64 bad = not_digits(whole) | not_digits(part) | rest;
-    if (UNLIKELY(bad)) return 0;
+    if (not_digits(whole) | not_digits(part) | rest) return 0;
     *out = (i64)(digits8(whole) * (u64)POW10[decimals] + digits8(part) * (u64)POW10[decimals - used]);
     return 1;
+}
+
+/* Most numbers have at most seven digits that count: the point is taken out and they are converted at once. At least 16
+ * bytes from `s` and 8 beyond the string must be readable. `point` is the offset of the '.', or `length` where there is
+ * none. */
+static inline int decimal_fast(const u8 *s, u32 length, u32 point, u32 decimals, i64 *out) {
+    u32 fraction = length - point - (point < length);
+    u32 used = fraction < decimals ? fraction : decimals, extra = fraction - used, digits = point + used;
+    if (UNLIKELY(digits > 7 || point == 0 || extra > 8 || length - point == 1)) return decimal_wide(s, length, point, decimals, out);
+    u64 text = load64(s) ^ ZEROS8, before = (1ULL << (8 * point)) - 1;
+    u64 value = ((text & before) | (text >> 8 & ~before)) << (64 - 8 * digits);
+    u64 rest = extra ? (load64(s + digits + 1) ^ ZEROS8) << (64 - 8 * extra) : 0; /* digits beyond the unit must be zeros */
+    if (UNLIKELY(not_digits(value) | rest)) return 0;
+    *out = (i64)(digits8(value) * (u64)POW10[decimals - used]);
+    return 1;
+}
+
+/* The table for numbers with `fraction` digits behind the point: `place` 0 puts the digits that count into the first eight
+ * bytes of a vector, 1 into the second. Lengths that do not fit eight digits get an entry that matches nothing. */
+static void format_make(cwts_format *f, u32 fraction, u32 decimals, u32 place) {
+    u32 point = fraction != 0, used = fraction < decimals ? fraction : decimals;
+    f->ready = decimals - used <= 9 && fraction <= 15;
+    f->fraction = fraction;
+    f->scale = f->ready ? (u32)POW10[decimals - used] : 0;
+    for (u32 length = 0; length <= 16; length++) {
+        cwts_number *n = &f->length[length];
+        u32 whole = length - fraction - point, digits = whole + used;
+        __builtin_memset(n->want, 0, sizeof n->want);
+        __builtin_memset(n->care, 0, sizeof n->care);
+        __builtin_memset(n->take, 0x80, sizeof n->take);
+        if (!f->ready || length < fraction + point + 1 || digits > 8) {
+            n->care[0] = 0xFF; /* no number begins with a quote, and what has no length begins with nothing else */
+            n->want[0] = length ? '"' : 0xFF;
+            continue;
+        }
+        for (u32 i = 0, digit = 0; i < length; i++) {
+            int is_point = point && i == whole, counts = i < whole || (!is_point && i - whole - 1 < used);
+            n->want[i] = is_point ? '.' : '0';
+            n->care[i] = counts ? 0 : 0xFF;
+            if (counts) n->take[8 * place + 8 - digits + digit++] = (u8)i;
+        }
+    }
 }
 
 #endif

@@ -3,46 +3,50 @@
 #include "simd.h"
 
 typedef float f32x8 __attribute__((vector_size(32)));
+typedef float f32x4 __attribute__((vector_size(16)));
+typedef double f64x4 __attribute__((vector_size(32)));
+typedef i64 i64x4 __attribute__((vector_size(32)));
 
 #define TAU_1S 1e9
 #define TAU_10S 1e10
 #define TAU_60S 6e10
 #define BASIS_POINTS 1e4
 
-/* e^x for x <= 0 from basic operations, so that it gives the same bits everywhere; relative error below 1e-15.
- * x = n ln 2 + r with |r| <= ln 2 / 2, Taylor to the 13th term, then the exponent is put together as bits. */
-static double exp_decay(double x) {
-    if (!(x > -700.0)) return 0.0;
-    double n = (double)(i64)(x * 1.4426950408889634 - 0.5);
-    double r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
-    double sum = 1.0 / 6227020800.0;
-    sum = sum * r + 1.0 / 479001600.0;
-    sum = sum * r + 1.0 / 39916800.0;
-    sum = sum * r + 1.0 / 3628800.0;
-    sum = sum * r + 1.0 / 362880.0;
-    sum = sum * r + 1.0 / 40320.0;
-    sum = sum * r + 1.0 / 5040.0;
-    sum = sum * r + 1.0 / 720.0;
-    sum = sum * r + 1.0 / 120.0;
-    sum = sum * r + 1.0 / 24.0;
-    sum = sum * r + 1.0 / 6.0;
-    sum = sum * r + 0.5;
-    sum = sum * r + 1.0;
-    sum = sum * r + 1.0;
-    u64 bits = (u64)(1023 + (i64)n) << 52;
-    double scale;
-    __builtin_memcpy(&scale, &bits, 8);
-    return sum * scale;
-}
-
 static inline double square_root(double v) { return __builtin_sqrt(v); }
+
+/* e^x for x <= 0 in four lanes, from basic operations, so that it gives the same bits everywhere; relative error below 1e-11.
+ * x = n ln 2 + r with |r| <= ln 2 / 2; Taylor to the tenth term in Estrin's order; the exponent is put together as bits. */
+static inline void exp_decay(f64x4 *exponent) {
+    f64x4 x = *exponent;
+    x = (f64x4)((i64x4)x & (i64x4)(x > -700.0)) + (f64x4)((i64x4)(f64x4){-700.0, -700.0, -700.0, -700.0} & ~(i64x4)(x > -700.0));
+    f64x4 n = {0}, r = x;
+    int near = (x[0] > -0.34) & (x[1] > -0.34) & (x[2] > -0.34) & (x[3] > -0.34);
+    if (UNLIKELY(!near)) {
+        for (int lane = 0; lane < 4; lane++) n[lane] = (double)(i64)(x[lane] * 1.4426950408889634 - 0.5);
+        r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
+    }
+    f64x4 r2 = r * r, r4 = r2 * r2;
+    f64x4 a = 1.0 + r, b = 0.5 + r * (1.0 / 6.0), c = 1.0 / 24.0 + r * (1.0 / 120.0), d = 1.0 / 720.0 + r * (1.0 / 5040.0);
+    f64x4 e = 1.0 / 40320.0 + r * (1.0 / 362880.0);
+    f64x4 sum = (a + b * r2) + ((c + d * r2) + e * r4) * r4;
+    if (UNLIKELY(!near))
+        for (int lane = 0; lane < 4; lane++) {
+            u64 bits = (u64)(1023 + (i64)n[lane]) << 52;
+            double scale;
+            __builtin_memcpy(&scale, &bits, 8);
+            sum[lane] *= scale;
+        }
+    *exponent = sum;
+}
 
 /* Brings every decayed sum and mean from f->time_ns to now. */
 static void features_decay(cwts_features *f, i64 now) {
     i64 dt = f->time_ns ? now - f->time_ns : 0;
     if (f->time_ns == 0 || dt > 0) f->time_ns = now;
     if (dt <= 0) return;
-    double d1 = exp_decay((double)-dt / TAU_1S), d10 = exp_decay((double)-dt / TAU_10S), d60 = exp_decay((double)-dt / TAU_60S);
+    f64x4 decay = (double)-dt * (f64x4){1.0 / TAU_1S, 1.0 / TAU_10S, 1.0 / TAU_60S, 0.0};
+    exp_decay(&decay);
+    double d1 = decay[0], d10 = decay[1], d60 = decay[2];
     f->flow_signed[0] *= d1;
     f->flow_signed[1] *= d10;
     f->flow_total[0] *= d1;
@@ -55,8 +59,8 @@ static void features_decay(cwts_features *f, i64 now) {
     f->variance[1] *= d60;
     f->mid_mean[0] += (f->mid - f->mid_mean[0]) * (1.0 - d1);
     f->mid_mean[1] += (f->mid - f->mid_mean[1]) * (1.0 - d10);
-    double touch = 0.5 * (double)(f->last[0].qty + f->last[1].qty);
-    f->touch_depth += (touch - f->touch_depth) * (1.0 - d60);
+    f->touch_depth += (0.5 * (double)(f->last[0].qty + f->last[1].qty) - f->touch_depth) * (1.0 - d60);
+    f->depth_mean += (f->depth - f->depth_mean) * (1.0 - d60);
 }
 
 static void features_trades(cwts_block *k, u64 before) {
@@ -99,56 +103,70 @@ static void features_quote(cwts_block *k) {
     f->last[CWTS_ASK] = ask;
 }
 
-static inline float ratio(double a, double b) { return b > 0.0 ? (float)(a / b) : 0.0f; }
-
-/* Quantities in the best n levels of both sides, in one pass; lanes: 1, 5, 10, 20 levels. */
-static void imbalances(const cwts_block *k, float *out, double *depth) {
-    static const u32 until[4] = {1, 5, 10, 20};
-    const cwts_level *bid = k->side[CWTS_BID].top, *ask = k->side[CWTS_ASK].top;
-    i64 bids = 0, asks = 0;
-    for (u32 i = 0, n = 0; n < 4; n++) {
-        for (; i < until[n]; i++) {
-            bids += bid[i].qty;
-            asks += ask[i].qty;
-        }
-        out[n] = ratio((double)(bids - asks), (double)(bids + asks));
-    }
-    *depth = (double)(bids + asks);
-}
-
-static void features_values(cwts_block *k, i64 dt) {
+/* Every feature is one number over another, 0 where the other is not positive: sixteen divisions in four. */
+static void features_values(cwts_block *k) {
     cwts_features *f = &k->features;
-    float *v = f->value;
-    double depth, tick = (double)k->config.tick_size;
-    cwts_level bid = f->last[CWTS_BID], ask = f->last[CWTS_ASK];
-    double spread = (double)(ask.price - bid.price);
-    imbalances(k, &v[CWTS_F_IMBALANCE_1], &depth);
-    v[CWTS_F_IMBALANCE_1] = ratio((double)(bid.qty - ask.qty), (double)(bid.qty + ask.qty)); /* the ticker may be newer */
-    v[CWTS_F_SPREAD] = (float)(spread / tick);
-    v[CWTS_F_MICRO] = (float)((f->micro - f->mid) / spread);
-    v[CWTS_F_FLOW_1S] = ratio(f->flow_signed[0], f->flow_total[0] + f->flow_total[1] * 0.1);
-    v[CWTS_F_FLOW_10S] = ratio(f->flow_signed[1], f->flow_total[1] + f->flow_total[2] * (1.0 / 6.0));
-    v[CWTS_F_RETURN_1S] = (float)((f->mid / f->mid_mean[0] - 1.0) * BASIS_POINTS);
-    v[CWTS_F_RETURN_10S] = (float)((f->mid / f->mid_mean[1] - 1.0) * BASIS_POINTS);
-    v[CWTS_F_VOLATILITY_10S] = (float)(square_root(f->variance[0] * (1e9 / TAU_10S)) * BASIS_POINTS);
-    v[CWTS_F_VOLATILITY_60S] = (float)(square_root(f->variance[1] * (1e9 / TAU_60S)) * BASIS_POINTS);
-    v[CWTS_F_TRADE_RATE] = (float)(f->trade_rate * (1e9 / TAU_10S));
-    v[CWTS_F_UPDATE_RATE] = (float)(f->update_rate * (1e9 / TAU_10S));
-    v[CWTS_F_OFI_1S] = ratio(f->ofi, f->touch_depth);
-    if (f->depth_mean == 0.0) f->depth_mean = depth;
-    else if (dt > 0) f->depth_mean += (depth - f->depth_mean) * (1.0 - exp_decay((double)-dt / TAU_60S));
-    v[CWTS_F_DEPTH] = f->depth_mean > 0.0 ? (float)(depth / f->depth_mean - 1.0) : 0.0f;
+    const cwts_level *bid = k->side[CWTS_BID].top, *ask = k->side[CWTS_ASK].top;
+    cwts_level b = f->last[CWTS_BID], a = f->last[CWTS_ASK];
+    i64 bids = 0, asks = 0;
+    double over[CWTS_FEATURES], under[CWTS_FEATURES], spread = (double)(a.price - b.price);
+    over[CWTS_F_SPREAD] = spread;
+    under[CWTS_F_SPREAD] = (double)k->config.tick_size;
+    over[CWTS_F_MICRO] = f->micro - f->mid;
+    under[CWTS_F_MICRO] = spread;
+    over[CWTS_F_IMBALANCE_1] = (double)(b.qty - a.qty);
+    under[CWTS_F_IMBALANCE_1] = (double)(b.qty + a.qty);
+#define IMBALANCE(from, until, feature)          \
+    for (u32 i = from; i < until; i++) {         \
+        bids += bid[i].qty;                      \
+        asks += ask[i].qty;                      \
+    }                                            \
+    over[feature] = (double)(bids - asks);       \
+    under[feature] = (double)(bids + asks)
+    IMBALANCE(0, 5, CWTS_F_IMBALANCE_5);
+    IMBALANCE(5, 10, CWTS_F_IMBALANCE_10);
+    IMBALANCE(10, 20, CWTS_F_IMBALANCE_20);
+#undef IMBALANCE
+    f->depth = (double)(bids + asks);
+    if (f->depth_mean == 0.0) f->depth_mean = f->depth;
+    over[CWTS_F_FLOW_1S] = f->flow_signed[0];
+    under[CWTS_F_FLOW_1S] = f->flow_total[0] + f->flow_total[1] * 0.1;
+    over[CWTS_F_FLOW_10S] = f->flow_signed[1];
+    under[CWTS_F_FLOW_10S] = f->flow_total[1] + f->flow_total[2] * (1.0 / 6.0);
+    over[CWTS_F_RETURN_1S] = (f->mid - f->mid_mean[0]) * BASIS_POINTS;
+    under[CWTS_F_RETURN_1S] = f->mid_mean[0];
+    over[CWTS_F_RETURN_10S] = (f->mid - f->mid_mean[1]) * BASIS_POINTS;
+    under[CWTS_F_RETURN_10S] = f->mid_mean[1];
+    over[CWTS_F_VOLATILITY_10S] = square_root(f->variance[0] * (1e9 / TAU_10S)) * BASIS_POINTS;
+    over[CWTS_F_VOLATILITY_60S] = square_root(f->variance[1] * (1e9 / TAU_60S)) * BASIS_POINTS;
+    under[CWTS_F_VOLATILITY_10S] = under[CWTS_F_VOLATILITY_60S] = 1.0;
+    over[CWTS_F_TRADE_RATE] = f->trade_rate;
+    over[CWTS_F_UPDATE_RATE] = f->update_rate;
+    under[CWTS_F_TRADE_RATE] = under[CWTS_F_UPDATE_RATE] = TAU_10S / 1e9;
+    over[CWTS_F_OFI_1S] = f->ofi;
+    under[CWTS_F_OFI_1S] = f->touch_depth;
+    over[CWTS_F_DEPTH] = f->depth - f->depth_mean;
+    under[CWTS_F_DEPTH] = f->depth_mean;
+    for (u32 i = 0; i < CWTS_FEATURES; i += 4) {
+        f64x4 n, d;
+        __builtin_memcpy(&n, over + i, 32);
+        __builtin_memcpy(&d, under + i, 32);
+        i64x4 positive = (i64x4)(d > 0.0);
+        d = (f64x4)((positive & (i64x4)d) | (~positive & (i64x4)(f64x4){1.0, 1.0, 1.0, 1.0}));
+        f64x4 q = (f64x4)((i64x4)(n / d) & positive);
+        f32x4 value = __builtin_convertvector(q, f32x4);
+        __builtin_memcpy(f->value + i, &value, 16);
+    }
 }
 
 /* After every message that moved the market. `before`: the tape's count before it. */
 static void features_update(cwts_block *k, i64 now, u64 before, u32 events) {
     cwts_features *f = &k->features;
-    i64 dt = f->time_ns ? max64(now - f->time_ns, 0) : 0;
     features_decay(f, now);
     if (events & CWTS_EV_TRADE) features_trades(k, before);
     if (!k->sync.synced) return;
     if (events & (CWTS_EV_BOOK | CWTS_EV_TICKER)) features_quote(k);
-    if (f->mid != 0.0) features_values(k, dt);
+    if (f->mid != 0.0) features_values(k);
 }
 
 /* Weighted sum in eight lanes, then halves: the order of summation is the same on every target. */

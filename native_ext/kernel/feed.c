@@ -45,9 +45,12 @@ int32_t cwts_init(void *block, const cwts_config *config) {
     k->header.abi = CWTS_ABI;
     k->header.block_bytes = sizeof *k;
     k->header.hashed_bytes = (u32)__builtin_offsetof(cwts_block, published);
+    while (k->header.symbol_length < CWTS_SYMBOL && config->symbol[k->header.symbol_length]) k->header.symbol_length++;
     k->header.price_scale = POW10[config->price_decimals];
     i64 lot_limit = INT64_MAX / 100000000;
     if (config->qty_decimals <= 8 && config->lot_size < lot_limit) k->header.unit_e8 = POW10[8 - config->qty_decimals];
+    format_make(&k->format[0], config->price_decimals, config->price_decimals, 0);
+    format_make(&k->format[1], config->qty_decimals, config->qty_decimals, 1);
     side_clear(&k->side[0]);
     side_clear(&k->side[1]);
     k->account.cash_e8 = k->account.equity_e8 = k->account.peak_e8 = config->capital_e8;

@@ -2,9 +2,9 @@
 #include "crc32.h"
 #include "integer.h"
 #include "internal.h"
-#include "scan.h"
 
 #include "book.c"
+#include "scan.h"
 #include "sync.c"
 #include "tape.c"
 #include "binance.c"

@@ -59,7 +59,7 @@ enum { OKX_SEEN_SEQ = 1, OKX_SEEN_PREVIOUS = 2, OKX_SEEN_CHECKSUM = 4, OKX_SEEN_
        OKX_SEEN_ASKS = 64 };
 
 /* One element of a book channel's data, at '{'. The envelope was checked, so only the levels can still be wrong. */
-static int okx_book_element(const u8 *p, const u8 *end, level_writer *w, update *u, okx_ids *id, u32 *seen) {
+static int okx_book_element(const cwts_block *k, const u8 *p, const u8 *end, level_writer *w, update *u, okx_ids *id, u32 *seen) {
     int done = 0;
     i64 ms = 0;
     p = skip_space(p + 1, end);
@@ -70,6 +70,8 @@ static int okx_book_element(const u8 *p, const u8 *end, level_writer *w, update 
         int bids = slice_is(key, "bids", 4);
         if (*p == '[' && (bids || slice_is(key, "asks", 4))) {
             cwts_level *from = w->at;
+            w->book = &k->side[bids ? CWTS_BID : CWTS_ASK];
+            w->sign = bids ? 1 : -1;
             if (!(p = scan_levels(p, end, w))) return 0;
             u32 side = bids ? CWTS_BID : CWTS_ASK;
             u->offset[side] = (u32)(from - (cwts_level *)u);
@@ -88,12 +90,12 @@ static int okx_book_element(const u8 *p, const u8 *end, level_writer *w, update 
 
 static u32 okx_books(cwts_block *k, const okx_message *m, const u8 *end, i64 recv_ns, enum okx_channel channel) {
     update *u = (update *)(void *)&k->stage[0];
-    level_writer w = {&k->stage[UPDATE_SLOTS], &k->stage[CWTS_STAGE], k->config.price_decimals, k->config.qty_decimals};
+    level_writer w = level_writer_at(k, 0);
     okx_ids id = {0};
     u32 seen = 0;
     const u8 *p = skip_space(m->data + 1, end);
     __builtin_memset(u, 0, sizeof *u);
-    if (*p != '{' || !okx_book_element(p, end, &w, u, &id, &seen)) return malformed(k);
+    if (*p != '{' || !okx_book_element(k, p, end, &w, u, &id, &seen)) return malformed(k);
     u->slots = (u32)(w.at - (cwts_level *)u);
     id.has_seq = (seen & OKX_SEEN_SEQ) != 0;
     id.has_previous = (seen & OKX_SEEN_PREVIOUS) != 0;
@@ -147,8 +149,8 @@ static u32 okx_trades(cwts_block *k, const okx_message *m, const u8 *end, i64 re
             if (!p || !(p = scan_next(p, end, '}', &done))) return malformed(k);
         }
         int buy = slice_is(side, "buy", 3);
-        if ((!buy && !slice_is(side, "sell", 4)) || !read_decimal(price, k->config.price_decimals, &t.price)
-            || !read_decimal(qty, k->config.qty_decimals, &t.qty))
+        if ((!buy && !slice_is(side, "sell", 4)) || !read_decimal(price, end, k->config.price_decimals, &t.price)
+            || !read_decimal(qty, end, k->config.qty_decimals, &t.qty))
             return malformed(k);
         t.aggressor = buy ? 1 : -1;
         t.exchange_ns = ms * 1000000;

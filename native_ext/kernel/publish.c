@@ -11,66 +11,71 @@ static inline void publish_words(void *to, const void *from, u32 words) {
     for (u32 i = 0; i < words; i++) __atomic_store_n(&target[i], load64(source + 8 * i), __ATOMIC_RELAXED);
 }
 
-static void snapshot_fill(const cwts_block *k, cwts_snapshot *s) {
+static inline u32 float_bits(float v) {
+    u32 bits;
+    __builtin_memcpy(&bits, &v, 4);
+    return bits;
+}
+
+static void publish(cwts_block *k) {
+    cwts_published *p = &k->published;
+    cwts_snapshot *s = &p->snapshot;
     const cwts_counters *c = &k->counters;
     const cwts_decision *d = &k->decision;
     const cwts_account *a = &k->account;
-    s->now_ns = k->header.now_ns;
-    s->book_ns = k->sync.book_ns;
-    s->exchange_ns = k->sync.exchange_ns;
-    s->messages = c->messages;
-    s->applied = c->applied;
-    s->gaps = c->gaps;
-    s->snapshots = c->snapshots;
-    s->malformed = c->malformed;
-    s->trades = c->trades;
-    for (u32 i = 0; i < CWTS_ACTIONS; i++) s->decisions[i] = c->decisions[i];
-    s->synced = k->sync.synced;
-    s->sync_reason = k->sync.reason;
-    s->bid_count = k->side[CWTS_BID].count + k->side[CWTS_BID].far_count;
-    s->ask_count = k->side[CWTS_ASK].count + k->side[CWTS_ASK].far_count;
-    s->bid_top = k->side[CWTS_BID].top_count;
-    s->ask_top = k->side[CWTS_ASK].top_count;
-    s->action = d->action;
-    s->reason = d->reason;
-    s->score = d->score;
-    s->halted = k->header.halted;
-    s->last_ns = d->last_ns;
-    s->last_action = d->last_action;
-    s->last_reason = d->last_reason;
-    s->last_score = d->last_score;
-    s->last_order_id = d->last_order_id;
-    s->mid_e8 = (i64)(k->features.mid * 1e8);
-    s->micro_e8 = (i64)(k->features.micro * 1e8);
-    s->last_price = k->tape.last_price;
-    s->cash_e8 = a->cash_e8;
-    s->position_e8 = a->position_e8;
-    s->entry_e8 = a->entry_e8;
-    s->equity_e8 = a->equity_e8;
-    s->drawdown_e8 = a->drawdown_e8;
-    s->fees_e8 = a->fees_e8;
-    s->realised_e8 = a->realised_e8;
-    s->orders = a->orders;
-    s->fills = a->fills;
-    s->wins = a->wins;
-    s->losses = a->losses;
-    __builtin_memset(s->spare, 0, sizeof s->spare);
-    __builtin_memcpy(s->feature, k->features.value, sizeof s->feature);
-}
-
-/* The small part is put together first; the levels go straight from the book. */
-static void publish(cwts_block *k) {
-    cwts_published *p = &k->published;
-    cwts_snapshot s;
     u64 sequence = p->sequence;
-    const u32 head = (u32)__builtin_offsetof(cwts_snapshot, bid) / 8, side = sizeof s.bid / 8;
-    u64 *target = (u64 *)(void *)&p->snapshot;
-    snapshot_fill(k, &s);
     __atomic_store_n(&p->sequence, sequence + 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_RELEASE);
-    publish_words(target, &s, head);
-    publish_words(target + head, k->side[CWTS_BID].top, side);
-    publish_words(target + head + side, k->side[CWTS_ASK].top, side);
+#define PUT(field, value) __atomic_store_n(&s->field, (value), __ATOMIC_RELAXED)
+#define PUT_FLOAT(field, value) __atomic_store_n((u32 *)(void *)&s->field, float_bits(value), __ATOMIC_RELAXED)
+    PUT(now_ns, k->header.now_ns);
+    PUT(book_ns, k->sync.book_ns);
+    PUT(exchange_ns, k->sync.exchange_ns);
+    PUT(messages, c->messages);
+    PUT(applied, c->applied);
+    PUT(gaps, c->gaps);
+    PUT(snapshots, c->snapshots);
+    PUT(malformed, c->malformed);
+    PUT(trades, c->trades);
+    publish_words(s->decisions, c->decisions, CWTS_ACTIONS);
+    PUT(synced, k->sync.synced);
+    PUT(sync_reason, k->sync.reason);
+    PUT(bid_count, k->side[CWTS_BID].count + k->side[CWTS_BID].far_count);
+    PUT(ask_count, k->side[CWTS_ASK].count + k->side[CWTS_ASK].far_count);
+    PUT(bid_top, k->side[CWTS_BID].top_count);
+    PUT(ask_top, k->side[CWTS_ASK].top_count);
+    PUT(action, d->action);
+    PUT(reason, d->reason);
+    PUT_FLOAT(score, d->score);
+    PUT(halted, k->header.halted);
+    PUT(last_ns, d->last_ns);
+    PUT(last_action, d->last_action);
+    PUT(last_reason, d->last_reason);
+    PUT_FLOAT(last_score, d->last_score);
+    PUT(last_order_id, d->last_order_id);
+    PUT(mid_e8, (i64)(k->features.mid * 1e8));
+    PUT(micro_e8, (i64)(k->features.micro * 1e8));
+    PUT(last_price, k->tape.last_price);
+    PUT(cash_e8, a->cash_e8);
+    PUT(position_e8, a->position_e8);
+    PUT(entry_e8, a->entry_e8);
+    PUT(equity_e8, a->equity_e8);
+    PUT(drawdown_e8, a->drawdown_e8);
+    PUT(fees_e8, a->fees_e8);
+    PUT(realised_e8, a->realised_e8);
+    PUT(orders, a->orders);
+    PUT(fills, a->fills);
+    PUT(wins, a->wins);
+    PUT(losses, a->losses);
+#undef PUT
+#undef PUT_FLOAT
+    publish_words(s->feature, k->features.value, sizeof s->feature / 8);
+    for (u32 side = 0; side < 2; side++) {
+        const cwts_side_book *b = &k->side[side];
+        if (p->version[side] == b->top_version) continue; /* as published before */
+        publish_words(side == CWTS_BID ? s->bid : s->ask, b->top, sizeof b->top / 8);
+        p->version[side] = b->top_version;
+    }
     __atomic_store_n(&p->sequence, sequence + 2, __ATOMIC_RELEASE);
     k->counters.published++;
 }

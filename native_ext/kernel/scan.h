@@ -11,6 +11,9 @@
 
 #define MAX_DEPTH 64
 
+/* Up to four bytes as they lie in memory. */
+#define BYTES4(a, b, c, d) ((u32)(a) | (u32)(b) << 8 | (u32)(c) << 16 | (u32)(d) << 24)
+
 /* A string's bytes between the quotes, or a number's bytes. `text` is NULL where a value was absent or of another type. */
 typedef struct slice {
     const u8 *text;
@@ -52,20 +55,16 @@ static const u8 *scan_string_slow(const u8 *p, const u8 *end, slice *out) {
     return 0;
 }
 
-/* At an opening quote. Short strings without escapes or control characters end within the first eight or sixteen bytes. */
+/* At an opening quote. A string without escapes mostly ends within 32 bytes. */
 static inline const u8 *scan_string(const u8 *p, const u8 *end, slice *out) {
     const u8 *start = p + 1;
-    for (const u8 *q = start; end - q >= 8; q += 8) {
-        u64 w = load64(q);
-        u64 quote = w ^ 0x2222222222222222ULL, back = w ^ 0x5C5C5C5C5C5C5C5CULL;
-        u64 stop = ((quote - 0x0101010101010101ULL) & ~quote) | ((back - 0x0101010101010101ULL) & ~back)
-                 | ((w - 0x2020202020202020ULL) & ~w);
-        stop &= 0x8080808080808080ULL;
-        if (!stop) continue;
-        q += lowest_bit(stop) >> 3;
-        if (UNLIKELY(*q != '"')) break;
-        *out = (slice){start, (u32)(q - start), 0};
-        return q + 1;
+    if (LIKELY(end - start >= 32)) {
+        u32 stops = string_bits(load_bytes(start));
+        u32 length = (u32)lowest_bit(stops | 1ULL << 32);
+        if (LIKELY(length < 32 && start[length] == '"')) {
+            *out = (slice){start, length, 0};
+            return start + length + 1;
+        }
     }
     return scan_string_slow(p, end, out);
 }
@@ -168,14 +167,15 @@ static inline const u8 *scan_key(const u8 *p, const u8 *end, slice *key) {
 
 /* After a member's value: sets *done at the closing brace, else stands at the next key. */
 static inline const u8 *scan_next(const u8 *p, const u8 *end, u8 close, int *done) {
-    if (UNLIKELY(p >= end || *p <= ' ')) p = skip_space(p, end);
+    if (LIKELY(end - p >= 2 && p[0] == ',' && p[1] > ' ')) return p + 1;
+    p = skip_space(p, end);
     if (p >= end) return 0;
     if (*p == close) {
         *done = 1;
         return p + 1;
     }
     if (*p++ != ',') return 0;
-    if (UNLIKELY(p >= end || *p <= ' ')) p = skip_space(p, end);
+    p = skip_space(p, end);
     return p < end ? p : 0;
 }
 
@@ -187,8 +187,7 @@ static inline const u8 *scan_scalar(const u8 *p, const u8 *end, slice *out) {
     return skip_value(p, end);
 }
 
-/* A whole number, quoted or not. `out` keeps its value and *seen stays where the value is of another type or too long. */
-static inline const u8 *scan_integer(const u8 *p, const u8 *end, i64 *out, u32 *seen, u32 bit) {
+static const u8 *scan_integer_slow(const u8 *p, const u8 *end, i64 *out, u32 *seen, u32 bit) {
     slice s;
     const u8 *next = scan_scalar(p, end, &s);
     if (!next || !s.text) return next;
@@ -206,6 +205,30 @@ static inline const u8 *scan_integer(const u8 *p, const u8 *end, i64 *out, u32 *
     return next;
 }
 
+/* A whole number, quoted or not. `out` keeps its value and *seen stays where the value is of another type or too long. Two
+ * words of digits at a time: identifiers and milliseconds have up to 16. */
+static inline const u8 *scan_integer(const u8 *p, const u8 *end, i64 *out, u32 *seen, u32 bit) {
+    if (LIKELY(end - p >= 24 && (u8)(*p - '1') <= 8)) {
+        u64 high = load64(p) ^ ZEROS8, low = load64(p + 8) ^ ZEROS8;
+        u64 stop = not_digits(high);
+        u32 digits = stop ? (u32)lowest_bit(stop) >> 3 : 8;
+        u64 value = digits8(high << (64 - 8 * digits));
+        if (digits == 8) {
+            stop = not_digits(low);
+            u32 more = stop ? (u32)lowest_bit(stop) >> 3 : 8;
+            value = value * (u64)POW10[more] + (more ? digits8(low << (64 - 8 * more)) : 0);
+            digits += more;
+        }
+        u8 after = p[digits];
+        if (LIKELY(after == ',' || after == '}')) {
+            *out = (i64)value;
+            *seen |= bit;
+            return p + digits;
+        }
+    }
+    return scan_integer_slow(p, end, out, seen, bit);
+}
+
 static inline const u8 *scan_bool(const u8 *p, const u8 *end, u32 *out) {
     *out = *p == 't';
     return skip_value(p, end);
@@ -218,8 +241,12 @@ static inline int slice_is(slice s, const char *word, u32 length) {
 /* ---- arrays of levels: [["price","qty",...],...] ------------------------------------------------------------------ */
 
 typedef struct level_writer {
-    cwts_level *at;    /* next free slot */
+    cwts_level *at;     /* next free slot */
     cwts_level *limit;
+    cwts_format *price; /* as the newest level was written */
+    cwts_format *qty;
+    const cwts_side_book *book; /* where a level will go is fetched while the next one is read */
+    i64 sign;
     u32 price_decimals;
     u32 qty_decimals;
 } level_writer;
@@ -245,52 +272,73 @@ static const u8 *scan_level_slow(const u8 *p, const u8 *end, level_writer *w) {
     return p;
 }
 
-/* At '['. Levels as the exchanges write them are read 32 bytes at a time: one comparison finds the quotes, one the decimal
- * points; everything else takes the slow way. */
-static const u8 *scan_levels(const u8 *p, const u8 *end, level_writer *w) {
+/* One level of which the first 32 bytes from `s`, behind `["`, hold price and quantity; at least 62 bytes are readable. Sets
+ * *ends to the offset of the quote behind the quantity. Returns 0 where it is written otherwise. */
+static inline __attribute__((always_inline)) int scan_level_fast(const u8 *s, const level_writer *w, u32 *ends) {
+    u32 quotes = equal_bits(load_bytes(s), '"'), third = quotes & (quotes - 1);
+    third &= third - 1;
+    if (UNLIKELY(!third)) return 0;
+    u32 e1 = (u32)lowest_bit(quotes), e2 = (u32)lowest_bit(third), start = e1 + 3;
+    if (UNLIKELY((load32(s + e1) & 0xFFFFFF) != BYTES4('"', ',', '"', 0))) return 0;
+    *ends = e2;
+#ifdef CWTS_TWO_NUMBERS
+    u32 price, qty;
+    if (LIKELY(e1 <= 16 && e2 - start <= 16
+               && two_numbers(s, s + start, &w->price->length[e1], &w->qty->length[e2 - start], &price, &qty))) {
+        w->at->price = (i64)((u64)price * w->price->scale);
+        w->at->qty = (i64)((u64)qty * w->qty->scale);
+        return 1;
+    }
+#endif
+    u64 points = equal_bits(load_bytes(s), '.');
+    u32 p1 = (u32)lowest_bit(points | 1ULL << e1), p2 = (u32)lowest_bit(points >> start | 1ULL << (e2 - start));
+    if (!decimal_fast(s, e1, p1, w->price_decimals, &w->at->price)
+        || !decimal_fast(s + start, e2 - start, p2, w->qty_decimals, &w->at->qty))
+        return 0;
+#ifdef CWTS_TWO_NUMBERS
+    p1 = e1 - p1 - (p1 < e1);
+    p2 = e2 - start - p2 - (p2 < e2 - start);
+    if (p1 != w->price->fraction) format_make(w->price, p1, w->price_decimals, 0);
+    if (p2 != w->qty->fraction) format_make(w->qty, p2, w->qty_decimals, 1);
+#endif
+    return 1;
+}
+
+/* At '['. Levels as the exchanges write them are read 32 bytes at a time; everything else takes the slow way. */
+static const u8 *scan_levels(const u8 *p, const u8 *end, level_writer *writer) {
     int done = 0;
+    level_writer w = *writer;
     p = skip_space(p + 1, end);
     if (p >= end) return 0;
     if (*p == ']') return p + 1;
     while (!done) {
+        u32 ends;
         if (p >= end || *p != '[') return 0;
-        if (LIKELY(end - p >= 64 && p[1] == '"' && w->at < w->limit)) {
-            const u8 *s = p + 2;
-            bytes32 text = load_bytes(s);
-            u32 quotes = equal_bits(text, '"'), points = equal_bits(text, '.');
-            u32 e1 = (u32)lowest_bit(quotes | 1ULL << 32), start = e1 + 3;
-            u32 later = quotes & (quotes - 1);
-            later &= later - 1;
-            u32 e2 = (u32)lowest_bit(later | 1ULL << 32);
-            if (UNLIKELY(e2 >= 32 || (load32(s + e1) & 0xFFFFFF) != 0x222C22)) goto slow;
-            u32 p1 = (u32)lowest_bit(points | 1ULL << e1);
-            u32 p2 = (u32)lowest_bit((points & ~((1ULL << start) - 1)) | 1ULL << e2);
-            p1 = p1 < e1 ? p1 : e1;
-            p2 = p2 < e2 ? p2 : e2;
-            if (UNLIKELY(!decimal_fast(s, e1, p1, w->price_decimals, &w->at->price)
-                         || !decimal_fast(s + start, e2 - start, p2 - start, w->qty_decimals, &w->at->qty)))
-                return 0;
-            const u8 *q = s + e2 + 1;
-            if (LIKELY(load16(q) == (',' << 8 | ']') && q[2] == '[')) {
-                w->at++;
-                p = q + 2;
-                continue;
+        while (LIKELY(end - p >= 64 && load16(p) == ('[' | '"' << 8) && w.at < w.limit && scan_level_fast(p + 2, &w, &ends))) {
+            __builtin_prefetch(book_slot(w.book, w.sign * w.at->price), 1);
+            const u8 *q = p + 3 + ends;
+            if (UNLIKELY(load16(q) != (']' | ',' << 8))) {
+                while (*q == ',') { /* OKX: order counts follow */
+                    q = skip_space(q + 1, end);
+                    if (q >= end || !(q = skip_value(q, end)) || (q = skip_space(q, end)) >= end) return 0;
+                }
+                if (*q != ']') break;
+                w.at++;
+                p = q + 1;
+                goto next;
             }
-            while (*q == ',') { /* OKX: order counts follow */
-                q = skip_space(q + 1, end);
-                if (q >= end || !(q = skip_value(q, end)) || (q = skip_space(q, end)) >= end) return 0;
-            }
-            if (UNLIKELY(*q != ']')) goto slow;
-            w->at++;
-            p = q + 1;
-        } else {
-        slow:
-            p = scan_level_slow(p, end, w);
-            if (!p) return 0;
+            w.at++;
+            p = q + 2;
         }
+        if (p < end && *p <= ' ') p = skip_space(p, end);
+        if (p >= end || *p != '[') return 0;
+        p = scan_level_slow(p, end, &w);
+        if (!p) break;
+    next:
         p = scan_next(p, end, ']', &done);
-        if (!p) return 0;
+        if (!p) break;
     }
+    writer->at = w.at; /* a caller tells a full stage from a broken message by it */
     return p;
 }
 

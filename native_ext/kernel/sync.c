@@ -41,20 +41,12 @@ static u32 sync_lost(cwts_block *k, u32 reason) {
     return events;
 }
 
-static void levels_apply(cwts_block *k, const update *u) {
-    for (u32 side = 0; side < 2; side++) {
-        const cwts_level *level = (const cwts_level *)u + u->offset[side], *end = level + u->count[side];
-        cwts_side_book *b = &k->side[side];
-        i64 sign = side == CWTS_BID ? 1 : -1;
-        for (; level < end; level++) side_set(b, sign * level->price, level->qty, &k->counters.far_lost);
-    }
-    k->counters.levels += u->count[0] + u->count[1];
-}
-
 /* The levels of one update, and what follows from them for the touch and the sorted top. */
 static u32 book_apply(cwts_block *k, const update *u, i64 recv_ns) {
-    k->side[0].touched = k->side[1].touched = NO_KEY;
-    levels_apply(k, u);
+    const cwts_level *levels = (const cwts_level *)u;
+    side_apply(&k->side[CWTS_BID], CWTS_BID, levels + u->offset[CWTS_BID], u->count[CWTS_BID], &k->counters.far_lost);
+    side_apply(&k->side[CWTS_ASK], CWTS_ASK, levels + u->offset[CWTS_ASK], u->count[CWTS_ASK], &k->counters.far_lost);
+    k->counters.levels += u->count[0] + u->count[1];
     if (UNLIKELY(!(side_settle(&k->side[0]) & side_settle(&k->side[1])))) return sync_lost(k, CWTS_SYNC_OVERFLOW);
     side_refresh_top(&k->side[0], CWTS_BID);
     side_refresh_top(&k->side[1], CWTS_ASK);

@@ -220,7 +220,7 @@ LEVEL = np.dtype(
 )
 HEADER = np.dtype(
     {
-        "names": ["magic", "abi", "block_bytes", "hashed_bytes", "now_ns", "price_scale", "unit_e8", "halted", "spare_word", "frames", "spare"],
+        "names": ["magic", "abi", "block_bytes", "hashed_bytes", "now_ns", "price_scale", "unit_e8", "halted", "symbol_length", "frames", "spare"],
         "formats": ["<u4", "<u4", "<u4", "<u4", "<i8", "<i8", "<i8", "<u4", "<u4", "<u8", "<u8"],
         "offsets": [0, 4, 8, 12, 16, 24, 32, 40, 44, 48, 56],
         "itemsize": 64,
@@ -236,7 +236,7 @@ SYNC = np.dtype(
 )
 SIDE_BOOK = np.dtype(
     {
-        "names": ["base", "best", "far_lost", "touched", "count", "far_count", "top_count", "reserved", "summary_top", "spare", "summary", "top", "bits", "qty", "far"],
+        "names": ["base", "best", "far_lost", "touched", "count", "far_count", "top_count", "top_version", "summary_top", "spare", "summary", "top", "bits", "qty", "far"],
         "formats": ["<i8", "<i8", "<i8", "<i8", "<u4", "<u4", "<u4", "<u4", "<u8", "<u8", ("<u8", (16,)), (LEVEL, (32,)), ("<u8", (1024,)), ("<i8", (65536,)), (LEVEL, (32768,))],
         "offsets": [0, 8, 16, 24, 32, 36, 40, 44, 48, 56, 64, 192, 704, 8896, 533184],
         "itemsize": 1057472,
@@ -260,9 +260,9 @@ TAPE = np.dtype(
 )
 FEATURES = np.dtype(
     {
-        "names": ["value", "flow_signed", "flow_total", "mid_mean", "variance", "trade_rate", "update_rate", "ofi", "touch_depth", "depth_mean", "mid", "micro", "time_ns", "updates", "last", "spare"],
-        "formats": [("<f4", (16,)), ("<f8", (2,)), ("<f8", (3,)), ("<f8", (2,)), ("<f8", (2,)), "<f8", "<f8", "<f8", "<f8", "<f8", "<f8", "<f8", "<i8", "<u8", (LEVEL, (2,)), ("<u8", (2,))],
-        "offsets": [0, 64, 80, 104, 120, 136, 144, 152, 160, 168, 176, 184, 192, 200, 208, 240],
+        "names": ["value", "flow_signed", "flow_total", "mid_mean", "variance", "trade_rate", "update_rate", "ofi", "touch_depth", "depth_mean", "mid", "micro", "time_ns", "updates", "last", "depth", "spare"],
+        "formats": [("<f4", (16,)), ("<f8", (2,)), ("<f8", (3,)), ("<f8", (2,)), ("<f8", (2,)), "<f8", "<f8", "<f8", "<f8", "<f8", "<f8", "<f8", "<i8", "<u8", (LEVEL, (2,)), "<f8", "<u8"],
+        "offsets": [0, 64, 80, 104, 120, 136, 144, 152, 160, 168, 176, 184, 192, 200, 208, 240, 248],
         "itemsize": 256,
     }
 )
@@ -300,9 +300,9 @@ SNAPSHOT = np.dtype(
 )
 PUBLISHED = np.dtype(
     {
-        "names": ["sequence", "spare", "snapshot"],
-        "formats": ["<u8", ("<u8", (7,)), SNAPSHOT],
-        "offsets": [0, 8, 64],
+        "names": ["sequence", "version", "spare", "snapshot"],
+        "formats": ["<u8", ("<u4", (2,)), ("<u8", (6,)), SNAPSHOT],
+        "offsets": [0, 8, 16, 64],
         "itemsize": 1472,
     }
 )
@@ -322,11 +322,27 @@ LATENCIES = np.dtype(
         "itemsize": 4160,
     }
 )
+NUMBER = np.dtype(
+    {
+        "names": ["want", "care", "take"],
+        "formats": [("u1", (16,)), ("u1", (16,)), ("u1", (16,))],
+        "offsets": [0, 16, 32],
+        "itemsize": 48,
+    }
+)
+FORMAT = np.dtype(
+    {
+        "names": ["ready", "fraction", "scale", "spare", "length"],
+        "formats": ["<u4", "<u4", "<u4", "<u4", (NUMBER, (17,))],
+        "offsets": [0, 4, 8, 12, 16],
+        "itemsize": 832,
+    }
+)
 BLOCK = np.dtype(
     {
-        "names": ["header", "config", "sync", "features", "decision", "account", "tape", "side", "stage", "published", "counters", "latency"],
-        "formats": [HEADER, CONFIG, SYNC, FEATURES, DECISION, ACCOUNT, TAPE, (SIDE_BOOK, (2,)), (LEVEL, (32768,)), PUBLISHED, COUNTERS, (LATENCIES, (8,))],
-        "offsets": [0, 64, 384, 512, 768, 896, 9216, 205888, 2320832, 2845120, 2846592, 2847232],
-        "itemsize": 2880512,
+        "names": ["header", "config", "sync", "features", "decision", "account", "tape", "side", "stage", "published", "counters", "latency", "format"],
+        "formats": [HEADER, CONFIG, SYNC, FEATURES, DECISION, ACCOUNT, TAPE, (SIDE_BOOK, (2,)), (LEVEL, (32768,)), PUBLISHED, COUNTERS, (LATENCIES, (8,)), (FORMAT, (2,))],
+        "offsets": [0, 64, 384, 512, 768, 896, 9216, 205888, 2320832, 2845120, 2846592, 2847232, 2880512],
+        "itemsize": 2882176,
     }
 )
