@@ -1,6 +1,6 @@
 """Recordings: lines `<recv_ns> <raw json>`, compressed with gzip or zstd or plain, read as batches of engine frames.
 
-Owns the file format and the first pass that finds an instrument's decimals; what messages mean is the kernel's business.
+Owns the file format and the first pass that finds an instrument's decimals. What messages mean is the kernel's.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from cwts.errors import CwtsError, InputError
+from cwts.recorder import FrameRecording, is_frames
+from cwts.recorder import lines as frame_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from cwts.recorder import Description
 
 FRAME = struct.Struct("<qIHH")  # cwts_frame: recv_ns, length, stream, kind
 FRAME_RAW = 0
@@ -29,7 +33,7 @@ MAX_DECIMALS = 12  # what the kernel can hold
 MAX_DIGITS = 18  # so that every number fits int64
 
 _READ = 256 << 10
-_ZSTD_READ = 512  # at most 128 kB come out of 4 bytes, so this bounds what one step can produce
+_ZSTD_READ = 128  # at most 128 kB come out of 4 bytes, so this bounds what one step can produce to 4 MB
 _CHUNK = 1 << 20
 _MAX_NS = (1 << 63) - 1
 _PADDING = tuple(bytes(n) for n in range(8))
@@ -77,6 +81,33 @@ class Recording:
         self.malformed = 0
         self.bytes_read = 0  # compressed, in the newest pass: for progress
         self.bytes_total = len(source) if isinstance(source, bytes | memoryview) else 0
+        self.torn_bytes = 0  # of a recording of frames: what a crash left at its end
+        self._symbol = ""
+
+    # -- recordings of frames, see cwts.recorder --------------------------------------------------------------------
+
+    def _as_frames(self) -> FrameRecording | None:
+        """This recording, if it is one of frames: a file of them, or a folder of such files."""
+        source = Path(self._source) if isinstance(self._source, str) else self._source
+        if isinstance(source, Path):
+            if source.is_dir():
+                return FrameRecording(source, self.name)
+            with self._open() as file:
+                head = file.read(16)
+        else:
+            head = bytes(source[:16])
+        return FrameRecording(source, self.name) if is_frames(head) else None
+
+    def description(self, exchange: str, symbol: str) -> Description | None:
+        """What a recording of frames says about itself; None for lines. Raises InputError."""
+        frames = self._as_frames()
+        if frames is None:
+            return None
+        found = frames.describe(symbol)
+        if found.exchange != exchange:
+            raise InputError(f"{self.name}: this is no recording of {exchange}: it is one of {found.exchange}")
+        self._symbol = found.symbol
+        return found
 
     # -- bytes ------------------------------------------------------------------------------------------------------
 
@@ -111,14 +142,9 @@ class Recording:
                 yield from self._gzip(head, read)
             elif head.startswith(_ZSTD_MAGIC):
                 yield from self._zstd(head, read)
-            elif _LINE_START.search(head):
-                while head:
-                    yield head
-                    head = read(_READ)
             else:
-                raise InputError(
-                    f"{self.name}: not a recording: neither gzip nor zstd, and no line starts with '<recv_ns> '"
-                )
+                hint = ": compress it with gzip first" if _LINE_START.search(head) else ""
+                raise InputError(f"{self.name}: expected a recording compressed by gzip or zstd, this is neither{hint}")
 
     def _gzip(self, data: bytes, read: Callable[[int], bytes]) -> Iterator[bytes]:
         member = zlib.decompressobj(31)
@@ -166,6 +192,10 @@ class Recording:
     def _lines(self) -> Iterator[list[bytes]]:
         """Lists of lines, without their ends. A line longer than `max_line` is counted and never held whole."""
         self.malformed = 0
+        if frames := self._as_frames():
+            yield from frame_lines(frames.batches(self._symbol))
+            self.torn_bytes = frames.torn_bytes
+            return
         rest = b""
         pieces: list[bytes] = []
         held = 0
@@ -205,6 +235,9 @@ class Recording:
 
     def batches(self, *, stream: int = 0) -> Iterator[bytearray]:
         """Frames laid end to end, about a megabyte at a time; ready for `Engine.feed`."""
+        if frames := self._as_frames():
+            yield from frames.batches(self._symbol)
+            return
         pack, padding = FRAME.pack, _PADDING
         for lines in self._lines():
             parts: list[bytes] = []

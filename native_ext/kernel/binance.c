@@ -194,12 +194,20 @@ static int is_partial_stream(slice stream) {
     return 0;
 }
 
+/* Field by field: what is only read when it was seen needs no value, and a call to clear memory costs WebAssembly dearly. */
+static inline void message_clear(binance_message *m) {
+    m->event.text = m->symbol.text = m->stream.text = m->price.text = m->qty.text = m->status.text = 0;
+    m->bid.text = m->bid_qty.text = m->ask.text = m->ask_qty.text = 0;
+    m->event_ms = m->trade_ms = 0;
+    m->seen = m->maker = m->skip_levels = 0;
+}
+
 /* One message. The levels are read into the stage first and applied only once all of it proved well-formed. */
 static u32 binance_message_feed(cwts_block *k, const u8 *p, u32 length, i64 recv_ns) {
     const u8 *end = p + length;
     binance_message m;
 again:
-    __builtin_memset(&m, 0, sizeof m);
+    message_clear(&m);
     m.update = (update *)(void *)&k->stage[k->sync.pending_to];
     m.writer = level_writer_at(k, k->sync.pending_to);
     m.book = k->side;
@@ -214,8 +222,8 @@ again:
     }
     p = room ? binance_object(p, end, k, &m, 0) : 0;
     if (!p || skip_space(p, end) != end) {
-        if (m.writer.at < m.writer.limit || k->sync.pending_count == 0) return malformed(k);
-        k->counters.buffer_lost += k->sync.pending_count; /* no room left behind the waiting updates: give them up */
+        if (m.writer.at < m.writer.limit || k->sync.pending_to == 0) return malformed(k);
+        k->counters.buffer_lost += k->sync.pending_count; /* no room left behind what is kept: give that up */
         pending_clear(k);
         goto again;
     }

@@ -37,7 +37,7 @@ enum {
     CWTS_STAGE = 32768,           /* level slots for the message being read and for updates that wait for a snapshot */
     CWTS_TOP = 32,                /* levels a side that are kept sorted and published */
     CWTS_TRADES = 4096,           /* trades remembered; a power of two */
-    CWTS_FEATURES = 16,           /* features; their names are cwts_feature below */
+    CWTS_FEATURE_COUNT = 16,      /* features; their names are cwts_feature below */
     CWTS_ORDERS = 64,             /* orders remembered; a power of two */
     CWTS_ACTIONS = 4,
     CWTS_REASONS = 32,
@@ -207,7 +207,7 @@ typedef struct cwts_config {
     uint32_t maker_fee_ppm;
     float enter;                  /* |score| that opens a position */
     float exit;                   /* score against the position that closes it */
-    float weights[CWTS_FEATURES]; /* score = clamp(sum of weight * feature, -1, 1) */
+    float weights[CWTS_FEATURE_COUNT]; /* score = clamp(sum of weight * feature, -1, 1) */
     uint8_t reserved[56];
 } cwts_config;
 
@@ -240,9 +240,9 @@ typedef struct cwts_sync {
     int64_t synced_ns;            /* since when the book has been valid */
     int64_t book_ns;              /* receive time of the newest update applied */
     int64_t exchange_ns;          /* the exchange's own time of it */
-    uint32_t pending_from;        /* stage: the waiting updates lie in slots [pending_from, pending_to) */
-    uint32_t pending_to;
-    int64_t pending_first;        /* U of the first, u of the last of them */
+    uint32_t candidate;           /* 1: a snapshot lies at the stage's begin that may belong to another symbol */
+    uint32_t pending_to;          /* stage: what is kept lies in slots [0, pending_to): waiting updates, or the candidate */
+    int64_t pending_first;        /* where the first waiting update begins, where the last one ends */
     int64_t pending_last;
     uint32_t pending_count;
     uint32_t trade_source;        /* 1: trade, 2: aggTrade: the first seen; the other one is passed over */
@@ -288,7 +288,7 @@ typedef struct cwts_tape {
 } cwts_tape;
 
 typedef struct cwts_features {
-    float value[CWTS_FEATURES];
+    float value[CWTS_FEATURE_COUNT];
     double flow_signed[2];        /* decayed sums of traded quantity, tau = 1 s, 10 s */
     double flow_total[3];         /* tau = 1 s, 10 s, 60 s */
     double mid_mean[2];           /* decayed means of the mid, tau = 1 s, 10 s */
@@ -408,7 +408,7 @@ typedef struct cwts_snapshot {
     uint32_t wins;
     uint32_t losses;
     uint64_t spare[7];
-    float feature[CWTS_FEATURES];
+    float feature[CWTS_FEATURE_COUNT];
     cwts_level bid[CWTS_TOP];
     cwts_level ask[CWTS_TOP];
 } cwts_snapshot;

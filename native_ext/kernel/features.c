@@ -109,7 +109,7 @@ static void features_values(cwts_block *k) {
     const cwts_level *bid = k->side[CWTS_BID].top, *ask = k->side[CWTS_ASK].top;
     cwts_level b = f->last[CWTS_BID], a = f->last[CWTS_ASK];
     i64 bids = 0, asks = 0;
-    double over[CWTS_FEATURES], under[CWTS_FEATURES], spread = (double)(a.price - b.price);
+    double over[CWTS_FEATURE_COUNT], under[CWTS_FEATURE_COUNT], spread = (double)(a.price - b.price);
     over[CWTS_F_SPREAD] = spread;
     under[CWTS_F_SPREAD] = (double)k->config.tick_size;
     over[CWTS_F_MICRO] = f->micro - f->mid;
@@ -147,7 +147,7 @@ static void features_values(cwts_block *k) {
     under[CWTS_F_OFI_1S] = f->touch_depth;
     over[CWTS_F_DEPTH] = f->depth - f->depth_mean;
     under[CWTS_F_DEPTH] = f->depth_mean;
-    for (u32 i = 0; i < CWTS_FEATURES; i += 4) {
+    for (u32 i = 0; i < CWTS_FEATURE_COUNT; i += 4) {
         f64x4 n, d;
         __builtin_memcpy(&n, over + i, 32);
         __builtin_memcpy(&d, under + i, 32);

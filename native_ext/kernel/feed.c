@@ -31,7 +31,7 @@ static int config_is_valid(const cwts_config *c) {
     sane &= c->max_spread >= 0 && c->max_slippage >= 0 && c->order_latency_ns >= 0 && c->cooldown_ns >= 0;
     sane &= c->max_hold_ns > 0 && c->stale_ns > 0 && c->warmup_ns >= 0 && c->taker_fee_ppm < 1000000 && c->maker_fee_ppm < 1000000;
     sane &= c->enter > 0.0f && c->enter <= 1.0f && c->exit >= 0.0f && c->exit <= 1.0f;
-    for (u32 i = 0; i < CWTS_FEATURES; i++) sane &= c->weights[i] >= -1e6f && c->weights[i] <= 1e6f; /* NaN fails */
+    for (u32 i = 0; i < CWTS_FEATURE_COUNT; i++) sane &= c->weights[i] >= -1e6f && c->weights[i] <= 1e6f; /* NaN fails */
     return sane;
 }
 

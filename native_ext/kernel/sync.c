@@ -23,7 +23,7 @@ static void book_clear(cwts_block *k) {
 }
 
 static void pending_clear(cwts_block *k) {
-    k->sync.pending_from = k->sync.pending_to = k->sync.pending_count = 0;
+    k->sync.candidate = k->sync.pending_to = k->sync.pending_count = 0;
     k->sync.pending_first = k->sync.pending_last = 0;
 }
 
@@ -98,7 +98,21 @@ static inline enum verdict binance_verdict(const cwts_block *k, const update *u)
     return u->previous == last ? UPDATE_NEXT : u->last <= last ? UPDATE_STALE : UPDATE_GAP;
 }
 
-/* Keeps an update that lies in the stage behind those already waiting. */
+/* A book that no update has continued for so long after its snapshot was made from the wrong one. */
+#define FIRST_UPDATE_NS 5000000000
+
+static inline const update *stage_at(const cwts_block *k, u32 slot) { return (const update *)(const void *)&k->stage[slot]; }
+
+/* Moves an update to the end of what is kept in the stage. */
+static const update *stage_keep(cwts_block *k, const update *u) {
+    u32 slots = u->slots;
+    cwts_level *to = &k->stage[k->sync.pending_to];
+    if ((const void *)to != (const void *)u) __builtin_memmove(to, u, slots * sizeof(cwts_level));
+    k->sync.pending_to += slots;
+    return (const update *)(const void *)to;
+}
+
+/* Keeps an update behind those already waiting for a snapshot. */
 static void binance_wait(cwts_block *k, const update *u) {
     cwts_sync *s = &k->sync;
     int spot = k->config.exchange == CWTS_BINANCE_SPOT;
@@ -109,51 +123,75 @@ static void binance_wait(cwts_block *k, const update *u) {
         }
         if (spot ? u->previous > s->pending_last : u->previous != s->pending_last) {
             /* the chain is broken: what waited is of no use with any snapshot to come */
-            __builtin_memmove(&k->stage[s->pending_from], u, u->slots * sizeof(cwts_level));
-            u = (const update *)(const void *)&k->stage[s->pending_from];
             k->counters.buffer_lost += s->pending_count;
-            s->pending_to = s->pending_from;
-            s->pending_count = 0;
+            pending_clear(k);
         }
     }
+    u = stage_keep(k, u);
     if (s->pending_count == 0) s->pending_first = u->previous;
     s->pending_last = u->last;
-    s->pending_to += u->slots;
     s->pending_count++;
     k->counters.buffered++;
 }
 
+/* An update on a valid book. */
+static u32 binance_continue(cwts_block *k, const update *u, i64 recv_ns, enum verdict verdict) {
+    if (verdict == UPDATE_STALE) {
+        k->counters.stale++;
+        return 0;
+    }
+    k->sync.first = 0;
+    k->counters.applied++;
+    return book_apply(k, u, recv_ns);
+}
+
 static u32 binance_update(cwts_block *k, const update *u, i64 recv_ns) {
-    if (k->sync.synced) {
-        enum verdict verdict = binance_verdict(k, u);
-        if (LIKELY(verdict == UPDATE_NEXT)) {
-            k->sync.first = 0;
-            k->counters.applied++;
-            return book_apply(k, u, recv_ns);
-        }
-        if (verdict == UPDATE_STALE) {
-            k->counters.stale++;
-            return 0;
-        }
-        u32 events = sync_lost(k, CWTS_SYNC_GAP);
+    cwts_sync *s = &k->sync;
+    if (!s->synced) {
         binance_wait(k, u);
+        return CWTS_EV_NEED_SNAPSHOT;
+    }
+    enum verdict verdict = binance_verdict(k, u);
+    if (LIKELY(verdict == UPDATE_NEXT)) {
+        if (UNLIKELY(s->candidate)) pending_clear(k); /* our book goes on: it needs no other */
+        return binance_continue(k, u, recv_ns, verdict);
+    }
+    if (verdict == UPDATE_STALE && !(s->first && recv_ns - s->synced_ns > FIRST_UPDATE_NS)) return binance_continue(k, u, recv_ns, verdict);
+    const update *candidate = s->candidate ? stage_at(k, 0) : 0;
+    pending_clear(k);
+    u32 events = sync_lost(k, CWTS_SYNC_GAP);
+    if (candidate && candidate->last >= u->previous) { /* the connection was new: its snapshot came before its first update */
+        events |= book_replace(k, candidate, recv_ns);
+        if (s->synced) events |= binance_continue(k, u, recv_ns, binance_verdict(k, u));
         return events;
     }
     binance_wait(k, u);
-    return CWTS_EV_NEED_SNAPSHOT;
+    return events;
 }
 
-/* A REST snapshot on spot and USD-M names no symbol, and recordings may hold several symbols'. One whose best prices are
- * more than a fifth away from a price of ours is another symbol's. */
+/* A REST snapshot on spot and USD-M names no symbol, and recordings may hold several symbols'. One whose market lies more than
+ * a fifth away from a price of ours is another symbol's. */
 static int snapshot_is_foreign(const cwts_block *k, const update *u) {
-    i64 ours = k->sync.touch[0].price ? k->sync.touch[0].price : k->tape.last_price;
-    for (u32 side = 0; side < 2; side++) {
-        if (!u->count[side]) continue;
-        i64 theirs = ((const cwts_level *)u + u->offset[side])->price;
-        i64 limit = ours / 5;
-        if (ours > 0 && (theirs < ours - limit || theirs > ours + limit)) return 1;
+    i64 ours = k->sync.touch[0].price ? k->sync.touch[0].price : k->tape.last_price, room = ours / 5;
+    const cwts_level *levels = (const cwts_level *)u;
+    if (ours <= 0) return 0;
+    return (u->count[CWTS_BID] && levels[u->offset[CWTS_BID]].price > ours + room)
+        || (u->count[CWTS_ASK] && levels[u->offset[CWTS_ASK]].price < ours - room);
+}
+
+/* The snapshot becomes the book, and the updates that waited continue it. */
+static u32 binance_adopt(cwts_block *k, const update *u, i64 recv_ns) {
+    cwts_sync *s = &k->sync;
+    u32 events = book_replace(k, u, recv_ns), at = 0, to = s->pending_count ? s->pending_to : 0;
+    pending_clear(k);
+    while (at < to && s->synced) {
+        const update *next = stage_at(k, at);
+        enum verdict verdict = binance_verdict(k, next);
+        at += next->slots;
+        /* a gap cannot be while waiting updates form a chain that begins at or before the snapshot; be safe anyway */
+        events |= verdict == UPDATE_GAP ? sync_lost(k, CWTS_SYNC_GAP) : binance_continue(k, next, recv_ns, verdict);
     }
-    return 0;
+    return events;
 }
 
 static u32 binance_snapshot(cwts_block *k, const update *u, i64 recv_ns, int named) {
@@ -163,30 +201,18 @@ static u32 binance_snapshot(cwts_block *k, const update *u, i64 recv_ns, int nam
         return CWTS_EV_IGNORED;
     }
     k->counters.snapshots++;
-    if (s->synced && u->last <= s->last_id) return 0;
-    if (s->pending_count && u->last < s->pending_first) {
+    if (!s->synced && s->pending_count && u->last < s->pending_first) {
         k->counters.snapshots_old++;
         return sync_lost(k, CWTS_SYNC_OLD_SNAPSHOT);
     }
-    u32 events = book_replace(k, u, recv_ns);
-    u32 at = s->pending_from, to = s->pending_to;
+    if (!s->synced || s->first) return binance_adopt(k, u, recv_ns);
+    if (u->last <= s->last_id) return 0;
+    if (named) return binance_adopt(k, u, recv_ns);
+    /* It may be another symbol's with similar prices, and our book is valid: kept aside until the next update tells. */
     pending_clear(k);
-    while (at < to && s->synced) {
-        const update *next = (const update *)(const void *)&k->stage[at];
-        at += next->slots;
-        enum verdict verdict = binance_verdict(k, next);
-        if (verdict == UPDATE_STALE) {
-            k->counters.stale++;
-        } else if (verdict == UPDATE_NEXT) {
-            s->first = 0;
-            k->counters.applied++;
-            events |= book_apply(k, next, recv_ns);
-        } else {
-            /* cannot happen while waiting updates form a chain that begins at or before the snapshot; be safe anyway */
-            events |= sync_lost(k, CWTS_SYNC_GAP);
-        }
-    }
-    return events;
+    stage_keep(k, u);
+    s->candidate = 1;
+    return 0;
 }
 
 /* ---- OKX ----------------------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ class Engine:
     def levels(self, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """All levels of a side, best first: prices and quantities in the instrument's integer units."""
         book = self.view["side"][side]
-        cells = np.flatnonzero(book["qty"])
+        cells = np.flatnonzero(book["qty"]).astype(np.int64)  # 32-bit indices in WebAssembly
         base = int(book["base"])
         keys = base + ((cells - base) & (layout.WINDOW - 1))
         far = book["far"]

@@ -15,7 +15,7 @@ FAR = 32768
 STAGE = 32768
 TOP = 32
 TRADES = 4096
-FEATURES = 16
+FEATURE_COUNT = 16
 ORDERS = 64
 ACTIONS = 4
 REASONS = 32
@@ -228,7 +228,7 @@ HEADER = np.dtype(
 )
 SYNC = np.dtype(
     {
-        "names": ["synced", "reason", "first", "source", "last_id", "snapshot_id", "synced_ns", "book_ns", "exchange_ns", "pending_from", "pending_to", "pending_first", "pending_last", "pending_count", "trade_source", "touch_id", "touch"],
+        "names": ["synced", "reason", "first", "source", "last_id", "snapshot_id", "synced_ns", "book_ns", "exchange_ns", "candidate", "pending_to", "pending_first", "pending_last", "pending_count", "trade_source", "touch_id", "touch"],
         "formats": ["<u4", "<u4", "<u4", "<u4", "<i8", "<i8", "<i8", "<i8", "<i8", "<u4", "<u4", "<i8", "<i8", "<u4", "<u4", "<i8", (LEVEL, (2,))],
         "offsets": [0, 4, 8, 12, 16, 24, 32, 40, 48, 56, 60, 64, 72, 80, 84, 88, 96],
         "itemsize": 128,
