@@ -272,15 +272,10 @@ static const u8 *scan_level_slow(const u8 *p, const u8 *end, level_writer *w) {
     return p;
 }
 
-/* One level of which the first 32 bytes from `s`, behind `["`, hold price and quantity; at least 62 bytes are readable. Sets
- * *ends to the offset of the quote behind the quantity. Returns 0 where it is written otherwise. */
-static inline __attribute__((always_inline)) int scan_level_fast(const u8 *s, const level_writer *w, u32 *ends) {
-    u32 quotes = equal_bits(load_bytes(s), '"'), third = quotes & (quotes - 1);
-    third &= third - 1;
-    if (UNLIKELY(!third)) return 0;
-    u32 e1 = (u32)lowest_bit(quotes), e2 = (u32)lowest_bit(third), start = e1 + 3;
-    if (UNLIKELY((load32(s + e1) & 0xFFFFFF) != BYTES4('"', ',', '"', 0))) return 0;
-    *ends = e2;
+/* Price and quantity of one level, from `s` behind its `["`; `e1` is the offset of the quote behind the price, `e2` of the one
+ * behind the quantity; at least 62 bytes are readable. Returns 0 where either is not a number that fits. */
+static inline __attribute__((always_inline)) int scan_level_numbers(const u8 *s, u32 e1, u32 e2, const level_writer *w) {
+    u32 start = e1 + 3;
 #ifdef CWTS_TWO_NUMBERS
     u32 price, qty;
     if (LIKELY(e1 <= 16 && e2 - start <= 16
@@ -290,8 +285,11 @@ static inline __attribute__((always_inline)) int scan_level_fast(const u8 *s, co
         return 1;
     }
 #endif
+    if (e2 > 31) return 0;
     u64 points = equal_bits(load_bytes(s), '.');
     u32 p1 = (u32)lowest_bit(points | 1ULL << e1), p2 = (u32)lowest_bit(points >> start | 1ULL << (e2 - start));
+    p1 = p1 < e1 ? p1 : e1;
+    p2 = p2 < e2 - start ? p2 : e2 - start;
     if (!decimal_fast(s, e1, p1, w->price_decimals, &w->at->price)
         || !decimal_fast(s + start, e2 - start, p2, w->qty_decimals, &w->at->qty))
         return 0;
@@ -304,7 +302,34 @@ static inline __attribute__((always_inline)) int scan_level_fast(const u8 *s, co
     return 1;
 }
 
-/* At '['. Levels as the exchanges write them are read 32 bytes at a time; everything else takes the slow way. */
+/* Levels written without a space, as exchanges do: from '[' of one, as long as there are at least 128 bytes. The quotes of 64
+ * bytes are found at once and give two or three levels. Returns where it stopped: at a '[' that the careful way must read. */
+static inline __attribute__((always_inline)) const u8 *scan_levels_packed(const u8 *p, const u8 *end, level_writer *w) {
+    while (end - p >= 128 && load16(p) == ('[' | '"' << 8)) {
+        const u8 *s = p + 2;
+        u64 quotes = (u64)equal_bits(load_bytes(s), '"') | (u64)equal_bits(load_bytes(s + 32), '"') << 32;
+        u32 from = 0;
+        for (;;) {
+            u64 second = quotes & (quotes - 1), third = second & (second - 1);
+            if (!third) break;
+            u32 e1 = (u32)lowest_bit(quotes), e2 = (u32)lowest_bit(third);
+            if (UNLIKELY((load32(s + e1) & 0xFFFFFF) != BYTES4('"', ',', '"', 0) || w->at >= w->limit)) return p;
+            if (UNLIKELY(load32(s + e2) != BYTES4('"', ']', ',', '[') || s[e2 + 4] != '"')) return p;
+            if (UNLIKELY(!scan_level_numbers(s + from, e1 - from, e2 - from, w))) return p;
+            __builtin_prefetch(book_slot(w->book, w->sign * w->at->price), 1);
+            w->at++;
+            from = e2 + 5;
+            p = s + from - 2;
+            third &= third - 1;
+            quotes = third & (third - 1); /* past the quote that opens the next price */
+            if (!third) break;
+        }
+        if (UNLIKELY(from == 0)) return p;
+    }
+    return p;
+}
+
+/* At '['. Everything that scan_levels_packed does not read is read level by level, or the slow way. */
 static const u8 *scan_levels(const u8 *p, const u8 *end, level_writer *writer) {
     int done = 0;
     level_writer w = *writer;
@@ -312,31 +337,31 @@ static const u8 *scan_levels(const u8 *p, const u8 *end, level_writer *writer) {
     if (p >= end) return 0;
     if (*p == ']') return p + 1;
     while (!done) {
-        u32 ends;
-        if (p >= end || *p != '[') return 0;
-        while (LIKELY(end - p >= 64 && load16(p) == ('[' | '"' << 8) && w.at < w.limit && scan_level_fast(p + 2, &w, &ends))) {
-            __builtin_prefetch(book_slot(w.book, w.sign * w.at->price), 1);
-            const u8 *q = p + 3 + ends;
-            if (UNLIKELY(load16(q) != (']' | ',' << 8))) {
-                while (*q == ',') { /* OKX: order counts follow */
-                    q = skip_space(q + 1, end);
-                    if (q >= end || !(q = skip_value(q, end)) || (q = skip_space(q, end)) >= end) return 0;
-                }
-                if (*q != ']') break;
-                w.at++;
-                p = q + 1;
-                goto next;
-            }
-            w.at++;
-            p = q + 2;
+        if (p >= end || *p != '[') {
+            p = 0;
+            break;
         }
-        if (p < end && *p <= ' ') p = skip_space(p, end);
-        if (p >= end || *p != '[') return 0;
-        p = scan_level_slow(p, end, &w);
-        if (!p) break;
-    next:
-        p = scan_next(p, end, ']', &done);
-        if (!p) break;
+        p = scan_levels_packed(p, end, &w);
+        if (end - p >= 64 && load16(p) == ('[' | '"' << 8) && w.at < w.limit) {
+            const u8 *s = p + 2, *q;
+            u32 quotes = equal_bits(load_bytes(s), '"'), third = quotes & (quotes - 1);
+            third &= third - 1;
+            u32 e1 = (u32)lowest_bit(quotes | 1ULL << 32), e2 = (u32)lowest_bit(third | 1ULL << 32);
+            if (UNLIKELY(!third || (load32(s + e1) & 0xFFFFFF) != BYTES4('"', ',', '"', 0) || !scan_level_numbers(s, e1, e2, &w))) goto slow;
+            __builtin_prefetch(book_slot(w.book, w.sign * w.at->price), 1);
+            q = s + e2 + 1;
+            while (*q == ',') { /* OKX: order counts follow */
+                q = skip_space(q + 1, end);
+                if (q >= end || !(q = skip_value(q, end)) || (q = skip_space(q, end)) >= end) return 0;
+            }
+            if (UNLIKELY(*q != ']')) goto slow;
+            w.at++;
+            p = q + 1;
+        } else {
+        slow:
+            p = scan_level_slow(p, end, &w);
+        }
+        if (!p || !(p = scan_next(p, end, ']', &done))) break;
     }
     writer->at = w.at; /* a caller tells a full stage from a broken message by it */
     return p;
