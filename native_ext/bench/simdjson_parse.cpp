@@ -45,11 +45,7 @@ int main(int argc, char **argv) {
     double sum = 0;
     for (double ns : each) sum += ns;
     std::sort(each.begin(), each.end());
-#if SIMDJSON_VERSION_MAJOR >= 2
     std::string name = simdjson::get_active_implementation()->name();
-#else
-    std::string name = simdjson::active_implementation->name();
-#endif
     std::printf("%s %.1f %.1f %.1f %.1f\n", name.c_str(), each[each.size() / 2],
                 sum / double(each.size()), each[each.size() * 99 / 100], batch);
     return 0;

@@ -8,6 +8,7 @@ _Static_assert(sizeof(cwts_snapshot) % sizeof(u64) == 0, "a snapshot is whole wo
 static inline void publish_words(void *to, const void *from, u32 words) {
     u64 *target = to;
     const u8 *source = from;
+#pragma GCC unroll 8
     for (u32 i = 0; i < words; i++) __atomic_store_n(&target[i], load64(source + 8 * i), __ATOMIC_RELAXED);
 }
 
