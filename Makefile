@@ -4,8 +4,10 @@
 PYTHON ?= python3
 PORT ?= 8000
 OPEN ?= 1
-FUZZ_SECONDS ?= 20
-TORTURE_SECONDS ?= 5
+FUZZ_SECONDS ?= 10
+FUZZ_RUNS ?= 10000000
+TORTURE_SECONDS ?= 3
+TORTURE_READS ?= 100000000
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -72,7 +74,7 @@ $(STAMPS)/node: web/package.json web/package-lock.json web/.npmrc | $(STAMPS)
 	npm --prefix web ci --silent
 	@touch $@
 
-$(STAMPS)/wasm: $(KERNEL) $(PACKAGE) wasm_ext/build.py pyproject.toml LICENSE $(STAMPS)/venv $(STAMPS)/node
+$(STAMPS)/wasm: $(KERNEL) $(PACKAGE) wasm_ext/build.py wasm_ext/driver.c pyproject.toml LICENSE $(STAMPS)/venv $(STAMPS)/node
 	$(BIN)/python wasm_ext/build.py
 	@touch $@
 
@@ -130,35 +132,64 @@ test-e2e: site system-test ## the page in a real Chromium against the simulated 
 	$(BIN)/pytest -q e2e
 
 # A fuzzer is one tests/fuzz/NAME.c with LLVMFuzzerTestOneInput; its seeds, and the inputs that once broke something, are in
-# tests/fuzz/corpus/NAME. A torture is one tests/torture/NAME.c: a main that takes the seconds to run and returns 0 if all is well.
-build/fuzz/%: tests/fuzz/%.c $(KERNEL)
-	@mkdir -p $(@D)
-	clang $(CFLAGS_KERNEL) -Wall -Wextra -Werror -Wno-bitwise-instead-of-logical -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	  -o $@ $< native_ext/kernel/kernel.c native_ext/kernel/kernel_avx2.c
+# tests/fuzz/corpus/NAME. The kernel is built with a small block, so that all of it is checked after every input.
+# A torture is one tests/torture/NAME.c: a main that takes the seconds to run, or the reads to do, and returns 0 if all is well.
+CFLAGS_CHECK := $(CFLAGS_KERNEL) -Wall -Wextra -Werror -Wno-bitwise-instead-of-logical
+CFLAGS_FUZZ := $(subst native_ext/kernel,build/fuzz/kernel,$(CFLAGS_CHECK)) -Wno-unused-function -DFUZZ_SMALL -g -O2 -fno-sanitize-recover=all
+FUZZ_FLAGS := -entropic=0 -max_len=1024 -timeout=10 -verbosity=0 -dict=tests/fuzz/json.dict
+
+build/fuzz/kernel/stamp: $(KERNEL)
+	@rm -rf $(@D) && mkdir -p $(@D) && cp native_ext/kernel/*.[ch] $(@D)
+	@sed -i -e 's/CWTS_WINDOW = 65536/CWTS_WINDOW = 4096/; s/CWTS_WINDOW_WORDS = 1024/CWTS_WINDOW_WORDS = 64/' \
+	  -e 's/CWTS_SUMMARY_WORDS = 16/CWTS_SUMMARY_WORDS = 1/; s/CWTS_FAR = 32768/CWTS_FAR = 128/' \
+	  -e 's/CWTS_STAGE = 32768/CWTS_STAGE = 256/; s/CWTS_TRADES = 4096/CWTS_TRADES = 64/' $(@D)/cwts.h
+	@sed -i 's/64 - 15/64 - 7/; s/1 << 15/1 << 7/' $(@D)/book.c
+	@sed -i '/CHECK_LAYOUT(cwts_side_book)/d' $(@D)/feed.c
+	@touch $@
+
+build/fuzz/kernel_avx2.o: build/fuzz/kernel/stamp
+	clang $(CFLAGS_FUZZ) -fsanitize=address,undefined -c -o $@ build/fuzz/kernel/kernel_avx2.c
+
+build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h build/fuzz/kernel_avx2.o
+	clang $(CFLAGS_FUZZ) -fsanitize=fuzzer,address,undefined -o $@ $< build/fuzz/kernel_avx2.o
 
 build/torture/%: tests/torture/%.c $(KERNEL)
 	@mkdir -p $(@D)
-	clang $(CFLAGS_KERNEL) -Wall -Wextra -Werror -Wno-bitwise-instead-of-logical -g -O2 -pthread -fsanitize=thread \
-	  -o $@ $< native_ext/kernel/kernel.c native_ext/kernel/kernel_avx2.c
+	clang $(CFLAGS_CHECK) -g -O2 -pthread -fsanitize=thread -o $@ $< native_ext/kernel/kernel.c
 
-.PHONY: fuzz fuzz-short torture torture-short
-fuzz: FUZZ_SECONDS = 600
-fuzz: fuzz-short ## libFuzzer with ASan and UBSan on every decoder (FUZZ_SECONDS=600 each)
-torture: TORTURE_SECONDS = 120
-torture: torture-short test-slow ## ThreadSanitizer on the lock-free parts, and the slow tests (TORTURE_SECONDS=120 each)
+build/torture-fast/%: tests/torture/%.c $(KERNEL)
+	@mkdir -p $(@D)
+	clang $(CFLAGS_CHECK) -O3 -pthread -o $@ $< native_ext/kernel/kernel.c
 
-fuzz-short: system-test $(FUZZERS)
-	@for fuzzer in $(FUZZERS); do \
-	  name=$$(basename $$fuzzer); mkdir -p build/fuzz/corpus/$$name tests/fuzz/corpus/$$name; echo "fuzz $$name, $(FUZZ_SECONDS) s"; \
-	  $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=0 -verbosity=0 -artifact_prefix=build/fuzz/crash-$$name- \
-	    build/fuzz/corpus/$$name tests/fuzz/corpus/$$name; done
+.PHONY: fuzz fuzz-short fuzz-corpus torture torture-short
+fuzz-short: system-test $(FUZZERS) ## libFuzzer with ASan and UBSan on every decoder, FUZZ_SECONDS each
+	@for fuzzer in $(FUZZERS); do name=$$(basename $$fuzzer); echo "fuzz $$name, $(FUZZ_SECONDS) s"; mkdir -p build/fuzz/corpus/$$name; \
+	  $$fuzzer $(FUZZ_FLAGS) -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/crash-$$name- \
+	    build/fuzz/corpus/$$name tests/fuzz/corpus/$$name 2> build/fuzz/$$name.log || { tail -40 build/fuzz/$$name.log; exit 1; }; done
+
+fuzz: system-test $(FUZZERS) ## the same for FUZZ_RUNS executions each (10^7)
+	@for fuzzer in $(FUZZERS); do name=$$(basename $$fuzzer); mkdir -p build/fuzz/corpus/$$name; \
+	  $$fuzzer $(FUZZ_FLAGS) -runs=$(FUZZ_RUNS) -print_final_stats=1 -artifact_prefix=build/fuzz/crash-$$name- \
+	    build/fuzz/corpus/$$name tests/fuzz/corpus/$$name 2> build/fuzz/$$name.log || { tail -40 build/fuzz/$$name.log; exit 1; }; \
+	  echo "fuzz $$name: $$(sed -n 's/.*number_of_executed_units: *//p' build/fuzz/$$name.log) executions, no finding"; done
+
+fuzz-corpus: system-test $(FUZZERS) ## keep in tests/fuzz/corpus only what reaches code of its own
+	@for fuzzer in $(FUZZERS); do name=$$(basename $$fuzzer); rm -rf build/fuzz/merged/$$name; mkdir -p build/fuzz/merged/$$name; \
+	  $$fuzzer -merge=1 -max_len=4096 build/fuzz/merged/$$name tests/fuzz/corpus/$$name 2> build/fuzz/$$name.log; \
+	  rm -rf tests/fuzz/corpus/$$name; mv build/fuzz/merged/$$name tests/fuzz/corpus/$$name; done
 
 # ThreadSanitizer of LLVM 14 wants the old address-space layout; setarch gives it where the kernel allows.
-torture-short: system-test $(TORTURES)
+torture-short: system-test $(TORTURES) ## ThreadSanitizer on the lock-free parts, TORTURE_SECONDS each
 	@layout=""; setarch -R true 2>/dev/null && layout="setarch -R"; for torture in $(TORTURES); do \
 	  echo "torture $$(basename $$torture), $(TORTURE_SECONDS) s"; $$layout $$torture $(TORTURE_SECONDS); done
 
-.PHONY: test-slow
+torture: torture-short $(TORTURES:build/torture/%=build/torture-fast/%) test-slow ## the same optimised for TORTURE_READS reads (10^8), and the slow tests
+	@for torture in $(TORTURES:build/torture/%=build/torture-fast/%); do $$torture 3600 $(TORTURE_READS); done
+
+.PHONY: test-slow test-schedules
+test-schedules: site ## 1,000 random fault schedules against the simulated exchange (CWTS_SCHEDULES=1000)
+	CWTS_ENGINE=native $(BIN)/pytest -q -m slow tests/live -k thousand
+
 test-slow: site
 	CWTS_ENGINE=native $(BIN)/pytest -q -m slow
 
@@ -166,11 +197,13 @@ test-slow: site
 
 .PHONY: bench
 bench: site $(STAMPS)/peers ## the speed table, against the peers, in one run
-	$(BIN)/cwts bench
+	PYTHONPATH=app build/peers/bin/python -m cwts.cli bench
 
-$(STAMPS)/peers: $(STAMPS)/native
-	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["peers"], sep="\n")' > build/requirements-peers.txt
-	$(BIN)/pip install -qq --requirement build/requirements-peers.txt
+# The peers have a virtual environment of their own: they are no part of development.
+$(STAMPS)/peers: pyproject.toml $(STAMPS)/native
+	@test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
+	@$(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["peers"], sep="\n")' > build/requirements-peers.txt
+	build/peers/bin/pip install -qq --requirement build/requirements-peers.txt --constraint build/requirements-dev.txt
 	@touch $@
 
 ##@ Clean

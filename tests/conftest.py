@@ -1,7 +1,8 @@
 """Which engine the suite runs on, and where its data lies.
 
-`CWTS_ENGINE` says native (the default), wasmtime or pyodide; tests marked `native` start processes and are skipped in Pyodide,
-tests marked `slow` run only when asked for with `-m slow`.
+`CWTS_ENGINE` says native (the default), wasmtime or pyodide. `CWTS_PROFILE` says how many examples property tests draw:
+ci (the default: always the same few) or thorough (many, other ones each time). Tests marked `native` need processes or
+compilers and are skipped in Pyodide; tests marked `slow` run only when asked for with `-m slow`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("market")
+
 try:
     from hypothesis import HealthCheck, settings
 
-    settings.register_profile(
-        "suite", deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-    )
-    settings.load_profile("suite")
+    common = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+    settings.register_profile("ci", derandomize=True, **common)
+    settings.register_profile("thorough", derandomize=False, **common)
+    settings.load_profile(os.environ.get("CWTS_PROFILE", "ci"))
 except ImportError:  # only the property tests need it
     pass
 

@@ -1,17 +1,23 @@
-"""Builders for messages, frames and engines, and the one comparison that all tests share: does the kernel agree with the oracle?"""
+"""Builders of messages, frames and engines, and the comparison that all tests share: of the kernel with the oracle."""
 
 from __future__ import annotations
 
 import gzip
 import json
+import os
 import struct
+import sys
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cwts.config import Settings, build_config
 from cwts.instruments import guess_instrument
 from cwts.kernel import Engine
+from cwts.recording import Recording
+from cwts.replay import Setup, prepare
 from oracle.book import Oracle
 
 if TYPE_CHECKING:
@@ -37,6 +43,13 @@ CAPTURES = [
 ]  # fmt: skip
 
 
+def examples(count: int) -> int:
+    """How many examples a property test draws: fewer where Python itself is slow, more where time does not matter."""
+    if os.environ.get("CWTS_PROFILE") == "thorough":
+        return count * 25
+    return max(5, count // 3) if sys.platform == "emscripten" else count
+
+
 def frame(raw: bytes, ns: int = START_NS, *, stream: int = 0, kind: int = 0) -> bytes:
     return struct.pack("<qIHH", ns, len(raw), stream, kind) + raw + bytes(-len(raw) % 8)
 
@@ -49,9 +62,34 @@ def compact(message: object) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode()
 
 
+@lru_cache(maxsize=1)
 def lines_of(path: Path) -> list[tuple[int, bytes]]:
     """(recv_ns, raw) of each line, by the plainest means."""
     pairs = [line.split(b" ", 1) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    return [(int(ns), raw) for ns, raw in pairs]
+
+
+@lru_cache
+def setup_of(path: Path, exchange: str, symbol: str) -> Setup:
+    """What a whole recording needs to be replayed."""
+    return prepare(Recording(path), exchange, symbol)
+
+
+@lru_cache
+def told(path: Path, exchange: str, symbol: str) -> Oracle:
+    """The oracle after a whole recording; not to be fed further."""
+    survey = setup_of(path, exchange, symbol).survey
+    oracle = Oracle(exchange, symbol, survey.price_decimals, survey.qty_decimals)
+    for ns, raw in lines_of(path):
+        oracle.feed(raw, ns)
+    return oracle
+
+
+@lru_cache(maxsize=1)
+def head(path: Path, count: int) -> list[tuple[int, bytes]]:
+    """The first lines of a recording."""
+    with gzip.open(path) as file:
+        pairs = [line.rstrip(b"\n").split(b" ", 1) for line in islice(file, count)]
     return [(int(ns), raw) for ns, raw in pairs]
 
 
@@ -80,8 +118,8 @@ class Market:
     def feed(self, *messages: bytes | dict[str, Any], step: int = SECOND // 100) -> int:
         """To both, in one batch; returns the kernel's events."""
         raws = [m if isinstance(m, bytes) else compact(m) for m in messages]
-        for raw in raws:
-            self.oracle.feed(raw)
+        for i, raw in enumerate(raws):
+            self.oracle.feed(raw, self.now + i * step)
         batch = frames(raws, start=self.now, step=step)
         self.now += step * len(raws)
         return int(self.engine.feed(batch))
@@ -97,20 +135,33 @@ class Market:
     def check(self) -> None:
         agree(self.engine, self.oracle)
 
-    # -- messages -------------------------------------------------------------------------------------------------------
+    # -- messages ---------------------------------------------------------------------------------------------------
 
-    def depth(self, first: int, last: int, previous: int | None = None, bids: Any = (), asks: Any = ()) -> dict[str, Any]:
+    def depth(
+        self, first: int, last: int, previous: int | None = None, bids: Any = (), asks: Any = ()
+    ) -> dict[str, Any]:
         """A Binance depth update; `previous` is pu, on futures the id before `first` unless given."""
-        message = {"e": "depthUpdate", "E": 1, "s": self.symbol, "U": first, "u": last, "b": levels(bids), "a": levels(asks)}
+        message = {
+            "e": "depthUpdate",
+            "E": 1,
+            "s": self.symbol,
+            "U": first,
+            "u": last,
+            "b": levels(bids),
+            "a": levels(asks),
+        }
         if self.exchange != "binance":
             message |= {"T": 1, "pu": first - 1 if previous is None else previous}
         return message
 
     def snapshot(self, last: int, bids: Any = (("99.5", "1"),), asks: Any = (("100.5", "1"),)) -> dict[str, Any]:
-        """A Binance REST snapshot."""
-        return {"lastUpdateId": last, "bids": levels(bids), "asks": levels(asks)}
+        """A Binance REST snapshot: only COIN-M's names its symbol."""
+        named = {"symbol": self.symbol, "pair": self.symbol[:6]} if self.exchange == "binance-coinm" else {}
+        return named | {"lastUpdateId": last, "bids": levels(bids), "asks": levels(asks)}
 
-    def trade(self, number: int, price: str = "100", qty: str = "1", *, maker: bool = False, **more: Any) -> dict[str, Any]:
+    def trade(
+        self, number: int, price: str = "100", qty: str = "1", *, maker: bool = False, **more: Any
+    ) -> dict[str, Any]:
         message = {"e": "trade", "E": 1, "T": 1, "s": self.symbol, "t": number, "p": price, "q": qty, "m": maker}
         return message | more
 
@@ -138,6 +189,9 @@ def agree(engine: Engine, oracle: Oracle) -> None:
     kernel = {name: int(view["counters"][name]) for name in oracle.counts}
     assert kernel == oracle.counts
     assert bool(view["sync"]["synced"]) == oracle.synced
+    touch = [tuple(level) for level in view["sync"]["touch"].tolist()]
+    scales = oracle.price_decimals, oracle.qty_decimals
+    assert touch == [tuple(int(x.scaleb(s)) for x, s in zip(level, scales, strict=True)) for level in oracle.touch]
     sides = []
     for side in (0, 1):
         prices, qtys = engine.levels(side)
@@ -157,5 +211,5 @@ def agree(engine: Engine, oracle: Oracle) -> None:
     assert count == len(oracle.trade_prints)
     for back, (price, qty, aggressor) in enumerate(reversed(oracle.trade_prints[-len(ring) :]), 1):
         trade = ring[(count - back) % len(ring)]
-        want = int(price.scaleb(oracle.price_decimals)), int(qty.scaleb(oracle.qty_decimals)), aggressor
-        assert (int(trade["price"]), int(trade["qty"]), int(trade["aggressor"])) == want
+        printed = int(price.scaleb(oracle.price_decimals)), int(qty.scaleb(oracle.qty_decimals)), aggressor
+        assert (int(trade["price"]), int(trade["qty"]), int(trade["aggressor"])) == printed

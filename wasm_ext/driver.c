@@ -5,6 +5,8 @@
 __attribute__((import_module("wasi_snapshot_preview1"), import_name("clock_time_get")))
 int32_t wasi_clock_time_get(int32_t clock, int64_t precision, int64_t *time);
 
+int64_t cwts_feed_each(void *block, const uint8_t *frames, uint32_t bytes, int64_t *ns, uint32_t room);
+
 static int64_t clock_ns(void) {
     int64_t time = 0;
     wasi_clock_time_get(1, 1, &time); /* 1: monotonic */
@@ -14,17 +16,18 @@ static int64_t clock_ns(void) {
 /* Returns the number of frames fed in the low and their events in the high 32 bits, or a negative error. */
 int64_t cwts_feed_each(void *block, const uint8_t *frames, uint32_t bytes, int64_t *ns, uint32_t room) {
     uint32_t at = 0, fed = 0, events = 0;
-    while (at + sizeof(cwts_frame) <= bytes && fed < room) {
+    while (at < bytes && fed < room) {
         cwts_frame frame;
+        if (bytes - at < sizeof frame) return CWTS_E_FRAME;
         __builtin_memcpy(&frame, frames + at, sizeof frame);
-        uint32_t whole = (uint32_t)sizeof frame + ((frame.length + 7) & ~7u);
+        uint64_t whole = sizeof frame + (((uint64_t)frame.length + 7) & ~(uint64_t)7);
         if (whole > bytes - at) return CWTS_E_FRAME;
         int64_t began = clock_ns();
-        int32_t result = cwts_feed(block, frames + at, whole);
+        int32_t result = cwts_feed(block, frames + at, (uint32_t)whole);
         ns[fed++] = clock_ns() - began;
         if (result < 0) return result;
         events |= (uint32_t)result;
-        at += whole;
+        at += (uint32_t)whole;
     }
     return (int64_t)((uint64_t)events << 32 | fed);
 }

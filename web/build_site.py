@@ -162,6 +162,14 @@ def lock_file(official: dict[str, Any], own: Path) -> bytes:
     return json.dumps({"info": official["info"], "packages": packages}, indent=1, sort_keys=True).encode()
 
 
+def surveyed(recording: Recording, data: bytes) -> dict[str, Any]:
+    """Make the first pass over a recording here, so that the page can start without it; it checks the SHA-256."""
+    from cwts.recording import Recording as Reader
+
+    found = asdict(Reader(data, name=recording.file).survey(recording.exchange, recording.symbol))
+    return {"bytes": len(data), "sha256": digest(data), "survey": json.loads(json.dumps(found, default=str))}
+
+
 def page_files() -> dict[str, Path]:
     """Return the files of the page itself, by their place in the site."""
     files = {}
@@ -198,7 +206,7 @@ def collect() -> dict[str, Path | bytes]:
         if not path.is_file():
             raise SiteError(f"{path.relative_to(ROOT)} is missing")
         files[f"recordings/{recording.file}"] = path
-        index.append({**asdict(recording), "bytes": path.stat().st_size})
+        index.append({**asdict(recording), **surveyed(recording, path.read_bytes())})
     files["recordings/recordings.json"] = json.dumps(index, indent=1).encode()
     return files
 

@@ -6,7 +6,7 @@
 /**
  * @typedef {object} Opened
  * @property {{exchange: string, symbol: string, lines: number, malformed: number, first_ns: number, last_ns: number}} survey
- * @property {{contract: "spot" | "linear" | "inverse", base: string, quote: string, settle: string, price_decimals: number, qty_decimals: number, tick_size: string}} instrument
+ * @property {{contract: "spot" | "linear" | "inverse", base: string, quote: string, settle: string, price_decimals: number, qty_decimals: number, tick_size: string, lot_size: string}} instrument
  * @property {string[]} notes
  * @property {number} enter @property {number} exit @property {number[]} weights @property {number} capital e8
  * @property {number} contractSize @property {number} orderLatencyMs @property {number} blockBytes
@@ -72,6 +72,7 @@ export class Market {
     this.priceUnit = 10 ** instrument.price_decimals;
     this.qtyUnit = 10 ** instrument.qty_decimals;
     this.tick = Math.round(Number(instrument.tick_size) * this.priceUnit) || 1;
+    this.lot = Number(instrument.lot_size);
     this.contracts = instrument.contract === "inverse" || (opened.contractSize !== 1 && instrument.contract === "linear");
     this.moneyDecimals = instrument.contract === "inverse" ? 8 : 4;
     this.weights = opened.weights;
@@ -118,5 +119,20 @@ export class Market {
   /** @param {Order} order @returns {number} price units; NaN without a fill */
   fillPrice(order) {
     return this.average(order.filled / this.qtyUnit, order.notional / 1e8);
+  }
+
+  /** Dust below one lot is no position. @param {number} positionE8 @returns {boolean} */
+  isFlat(positionE8) {
+    return Math.abs(positionE8) / 1e8 < this.lot * (1 - 1e-9);
+  }
+
+  /**
+   * What the position was opened at, from the orders that the account remembers.
+   * @param {Order[]} orders newest first @param {number} positionE8 @returns {number} price units; NaN if flat
+   */
+  entryPrice(orders, positionE8) {
+    if (this.isFlat(positionE8)) return NaN;
+    const opening = orders.find((order) => order.filled > 0 && (order.side === 0) === positionE8 > 0);
+    return opening ? this.fillPrice(opening) : NaN;
   }
 }

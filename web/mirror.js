@@ -10,8 +10,9 @@ export const TAPE = 64;
 /** Numbers that the worker measures, in `Slot.numbers`. */
 export const NUMBERS = /** @type {const} */ ([
   "queueP50", "queueP99", "feedP50", "feedP99", "totalP50", "totalP99", "feedMean", "batch", "heapBytes", "busy", "blockBytes",
+  "published", // when, on clock()
 ]);
-/** Columns of a point of the history: milliseconds since the epoch, mid and equity as in the snapshot, score. */
+/** Columns of a point of the history: milliseconds since the epoch, mid in price units, equity in 10^-8, score. */
 export const POINT = 4;
 const POINTS = 16384; // a power of two: at ten a second, the last 27 minutes
 
@@ -61,10 +62,10 @@ export class Slot {
     const ring = tape + LAYOUT.cwts_tape.fields.ring.offset;
     const capacity = LAYOUT.cwts_tape.fields.ring.count;
     const count = new DataView(heap.buffer, tape, 8).getUint32(0, true); // modulo 2^32, which the capacity divides
-    for (let back = 1; back <= TAPE; back++) {
-      const from = ring + ((count - back) & (capacity - 1)) * size;
-      bytes.set(heap.subarray(from, from + size), TRADES + (TAPE - back) * size);
-    }
+    const first = (count - TAPE) & (capacity - 1);
+    const whole = Math.min(TAPE, capacity - first); // up to the ring's end; the rest is at its beginning
+    bytes.set(heap.subarray(ring + first * size, ring + (first + whole) * size), TRADES);
+    if (whole < TAPE) bytes.set(heap.subarray(ring, ring + (TAPE - whole) * size), TRADES + whole * size);
   }
 }
 
@@ -113,6 +114,11 @@ export class MirrorWriter {
   }
 
   acknowledged() {
+    this.onWay = false;
+  }
+
+  /** Lets the next publish through even if the page has not taken the one before. */
+  flush() {
     this.onWay = false;
   }
 
@@ -166,12 +172,13 @@ export class MirrorReader {
       this.own = Atomics.exchange(this.control, MAILBOX, this.own) & 3;
       return this.slots[this.own];
     }
-    const message = this.inbox.pop();
-    if (!message) return null;
+    if (this.inbox.length === 0) return null;
+    for (const message of this.inbox) {
+      this.slots[0] = new Slot(message.mirror, 0);
+      const points = new Float64Array(message.points);
+      for (let at = 0; at < points.length; at += POINT) point(points[at], points[at + 1], points[at + 2], points[at + 3]);
+    }
     this.inbox = [];
-    this.slots[0] = new Slot(message.mirror, 0);
-    const points = new Float64Array(message.points);
-    for (let at = 0; at < points.length; at += POINT) point(points[at], points[at + 1], points[at + 2], points[at + 3]);
     this.acknowledge();
     return this.slots[0];
   }

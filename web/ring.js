@@ -1,6 +1,8 @@
 // Frames from the feed worker to the engine worker, in order, never dropped: a writer that finds no room waits.
 // Two transports with one face: a lock-free ring in a SharedArrayBuffer, and, where the page is not cross-origin isolated,
 // transferred buffers over a MessagePort. One writer and one reader each. The frame itself is cwts_frame in cwts.h.
+// The ring's reader sleeps by blocking its thread: it wakes within microseconds, and hears nothing else meanwhile, so
+// whoever sends it a message knocks as well.
 
 export const HEADER_BYTES = 16;
 export const RING_BYTES = 1 << 22;
@@ -10,10 +12,12 @@ export const LARGEST_BYTES = 1 << 21;
 const CONTROL_BYTES = 64;
 const HEAD = 0; // bytes ever read, modulo 2^32: the reader's
 const TAIL = 1; // bytes ever written, modulo 2^32: the writer's
-const READER_SLEEPS = 2;
-const WRITER_SLEEPS = 3;
-const CLOSED = 4;
-const COMMITS = 5; // commits ever: each leaves a stamp (its end and its time), so that the reader can measure the queue
+const SIGNAL = 2; // grows with all news for the reader: what it sleeps on
+const READER_SLEEPS = 3;
+const WRITER_SLEEPS = 4;
+const CLOSED = 5;
+const COMMITS = 6; // commits ever: each leaves a stamp (its end and its time), so that the reader can measure the queue
+const KNOCKS = 7; // messages ever sent to the reader's thread by other ways
 const STAMPS = 1024; // a power of two
 const STAMP_BYTES = STAMPS * 16;
 const DATA = CONTROL_BYTES + STAMP_BYTES;
@@ -57,12 +61,15 @@ export function pause(ms) {
  * @property {() => void} commit lets the reader see what was pushed
  * @property {() => Promise<void>} empty waits until the reader has taken everything
  * @property {() => void} close nothing follows
+ * @property {() => void} knock a message to the reader's thread is on its way
  *
  * What the engine worker reads from.
  * @typedef {object} Reader
  * @property {(heap: Uint8Array, address: number, limit: number) => number} drain copies whole frames into the heap; bytes
  * @property {number} frames how many frames the last drain brought
- * @property {(ms: number) => Promise<void>} wait until there is something to read, or nothing will follow
+ * @property {(ms: number, knocks?: number) => Promise<void> | void} wait until there is something to read, nothing will follow, or
+ *   there were more knocks than these
+ * @property {number} knocks messages ever sent to this thread that it may not have heard yet
  * @property {boolean} ended nothing is left and nothing follows
  * @property {Float64Array} waits milliseconds each commit of the last drain had waited; the first `waitCount` count
  * @property {number} waitCount
@@ -73,10 +80,25 @@ export function createRing(bytes = RING_BYTES) {
   return new SharedArrayBuffer(DATA + bytes);
 }
 
+/** Makes a ring empty again, when neither its writer nor its reader is at work any more. @param {SharedArrayBuffer} ring */
+export function resetRing(ring) {
+  const control = new Int32Array(ring, 0, CONTROL_BYTES / 4);
+  for (let at = 0; at < control.length; at++) Atomics.store(control, at, 0);
+}
+
+/** Wakes a ring's reader, because a message to its thread is on its way. @param {SharedArrayBuffer} ring */
+export function knock(ring) {
+  const control = new Int32Array(ring, 0, CONTROL_BYTES / 4);
+  Atomics.add(control, KNOCKS, 1);
+  Atomics.add(control, SIGNAL, 1);
+  Atomics.notify(control, SIGNAL);
+}
+
 /** @implements {Writer} */
 export class RingWriter {
   /** @param {SharedArrayBuffer} buffer from createRing */
   constructor(buffer) {
+    this.buffer = buffer;
     this.control = new Int32Array(buffer, 0, CONTROL_BYTES / 4);
     this.stamps = new Float64Array(buffer, CONTROL_BYTES, STAMPS * 2);
     this.data = new Uint8Array(buffer, DATA);
@@ -153,9 +175,13 @@ export class RingWriter {
     this.#wake();
   }
 
+  knock() {
+    knock(this.buffer);
+  }
+
   #wake() {
-    if (Atomics.exchange(this.control, READER_SLEEPS, 0) === 0) return;
-    Atomics.notify(this.control, TAIL);
+    Atomics.add(this.control, SIGNAL, 1);
+    if (Atomics.exchange(this.control, READER_SLEEPS, 0) === 1) Atomics.notify(this.control, SIGNAL);
   }
 }
 
@@ -209,13 +235,18 @@ export class RingReader {
     }
   }
 
-  /** @param {number} ms */
-  async wait(ms) {
-    Atomics.store(this.control, READER_SLEEPS, 1);
-    if (this.head === Atomics.load(this.control, TAIL) && Atomics.load(this.control, CLOSED) === 0) {
-      await waitFor(this.control, TAIL, this.head, ms);
-    }
-    Atomics.store(this.control, READER_SLEEPS, 0);
+  get knocks() {
+    return Atomics.load(this.control, KNOCKS);
+  }
+
+  /** Blocks the thread, so never on the page itself. @param {number} ms @param {number} [knocks] that were answered */
+  wait(ms, knocks = Infinity) {
+    const { control } = this;
+    Atomics.store(control, READER_SLEEPS, 1);
+    const seen = Atomics.load(control, SIGNAL); // before the look: what comes after it changes the signal
+    const idle = this.head === Atomics.load(control, TAIL) && Atomics.load(control, CLOSED) === 0;
+    if (idle && Atomics.load(control, KNOCKS) <= knocks) Atomics.wait(control, SIGNAL, seen, ms);
+    Atomics.store(control, READER_SLEEPS, 0);
   }
 }
 
@@ -312,6 +343,8 @@ export class PortWriter {
     this.commit();
     this.port.postMessage({ closed: true });
   }
+
+  knock() {} // its reader never blocks
 }
 
 /** The reader without shared memory. @implements {Reader} */
@@ -325,6 +358,7 @@ export class PortReader {
     this.frames = 0;
     this.waits = new Float64Array(STAMPS);
     this.waitCount = 0;
+    this.knocks = 0; // it waits without blocking, so it hears everything
     /** @type {(() => void) | null} */
     this.wake = null;
     port.onmessage = (event) => {

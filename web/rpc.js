@@ -30,6 +30,7 @@ export function answer(peer, methods) {
       const value = await methods[method](...values);
       peer.postMessage({ reply: call, value });
     } catch (error) {
+      if (!(error instanceof Refusal)) console.error(error); // a defect of ours: the whole of it, for the console
       peer.postMessage({ reply: call, error: oneLine(error) });
     }
   });
@@ -44,6 +45,8 @@ export class Caller {
   constructor(peer, heard) {
     this.peer = peer;
     this.next = 1;
+    /** Called after each message, where the peer may sleep too deeply to hear it. @type {() => void} */
+    this.knock = () => {};
     /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void}>} */
     this.waiting = new Map();
     peer.addEventListener("message", (/** @type {any} */ event) => {
@@ -69,6 +72,7 @@ export class Caller {
     return new Promise((resolve, reject) => {
       this.waiting.set(this.next, { resolve, reject });
       this.peer.postMessage({ call: this.next++, method, values }, transfer);
+      this.knock();
     });
   }
 }

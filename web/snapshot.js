@@ -39,6 +39,8 @@ export class Snapshot {
   /** @param {Slot} slot */
   constructor(slot) {
     this.slot = slot;
+    /** @type {Order[] | null} */
+    this.list = null;
     const view = slot.snapshot;
     /** @param {Field} field */
     const big = (field) => int64(view, field.offset);
@@ -133,6 +135,7 @@ export class Snapshot {
 
   /** @returns {Order[]} the orders that the account remembers, newest first */
   orders() {
+    if (this.list) return this.list;
     const view = this.slot.account;
     const ever = view.getUint32(A.orders.offset, true);
     const capacity = A.order.count;
@@ -155,6 +158,7 @@ export class Snapshot {
         score: view.getFloat32(at + O.score.offset, true),
       });
     }
+    this.list = orders;
     return orders;
   }
 }

@@ -13,13 +13,13 @@ export const ACTION_MARKS = ["●", "▲", "▼", "◆"];
 /** @param {number} reason cwts_sync_reason @returns {string} */
 export function syncWords(reason) {
   switch (reason) {
-    case SYNC.CWTS_SYNC_OK: return "in sync";
-    case SYNC.CWTS_SYNC_START: return "waiting for a snapshot";
-    case SYNC.CWTS_SYNC_GAP: return "a sequence number is missing";
-    case SYNC.CWTS_SYNC_CHECKSUM: return "wrong checksum";
-    case SYNC.CWTS_SYNC_OLD_SNAPSHOT: return "the snapshot is too old";
-    case SYNC.CWTS_SYNC_RESET: return "the connection was lost";
-    case SYNC.CWTS_SYNC_OVERFLOW: return "more levels than fit";
+    case SYNC.OK: return "in sync";
+    case SYNC.START: return "waiting for a snapshot";
+    case SYNC.GAP: return "a sequence number is missing";
+    case SYNC.CHECKSUM: return "wrong checksum";
+    case SYNC.OLD_SNAPSHOT: return "the snapshot is too old";
+    case SYNC.RESET: return "the connection was lost";
+    case SYNC.OVERFLOW: return "more levels than fit";
     default: return `not valid (${reason})`;
   }
 }
@@ -33,27 +33,27 @@ export function syncWords(reason) {
 export function reasonWords(reason, score, { enter, exit }, { syncReason, position }) {
   const now = `score ${signed(score, 2)}`;
   switch (reason) {
-    case WHY.CWTS_WHY_BOOK_INVALID: return `Holding: the book is not valid, ${syncWords(syncReason)}`;
-    case WHY.CWTS_WHY_HALTED: return "Stopped: nothing is opened until trading is resumed";
-    case WHY.CWTS_WHY_CROSSED: return "Holding: best bid and best ask are crossed";
-    case WHY.CWTS_WHY_ORDER_PENDING: return "Waiting: an order is on its way";
-    case WHY.CWTS_WHY_EXIT_HALT: return "Closing the position: trading was stopped";
-    case WHY.CWTS_WHY_EXIT_LOSS: return "Closing the position: the loss limit is reached; trading stops";
-    case WHY.CWTS_WHY_EXIT_TIME: return "Closing the position: held as long as allowed";
-    case WHY.CWTS_WHY_EXIT_SIGNAL: return `Closing the position: ${now} turned against it`;
-    case WHY.CWTS_WHY_HOLDING: {
+    case WHY.BOOK_INVALID: return `Holding: the book is not valid, ${syncWords(syncReason)}`;
+    case WHY.HALTED: return "Stopped: nothing is opened until trading is resumed";
+    case WHY.CROSSED: return "Holding: best bid and best ask are crossed";
+    case WHY.ORDER_PENDING: return "Waiting: an order is on its way";
+    case WHY.EXIT_HALT: return "Closing the position: trading was stopped";
+    case WHY.EXIT_LOSS: return "Closing the position: the loss limit is reached; trading stops";
+    case WHY.EXIT_TIME: return "Closing the position: held as long as allowed";
+    case WHY.EXIT_SIGNAL: return `Closing the position: ${now} turned against it`;
+    case WHY.HOLDING: {
       const limit = position < 0 ? `above +${fixed(exit, 2)}` : `below ${fixed(-exit, 2)}`;
       return `Keeping the ${position < 0 ? "short" : "long"} position: ${now}, closes ${limit}`;
     }
-    case WHY.CWTS_WHY_WARMUP: return `Holding: warming up after the book became valid; ${now}`;
-    case WHY.CWTS_WHY_STALE: return "Holding: the book has not been updated for too long";
-    case WHY.CWTS_WHY_SPREAD: return "Holding: the spread is too wide";
-    case WHY.CWTS_WHY_COOLDOWN: return `Holding: a pause after the last trade; ${now}`;
-    case WHY.CWTS_WHY_TOO_SMALL: return "Holding: the capital is below the smallest order the exchange takes";
-    case WHY.CWTS_WHY_NO_SHORT: return `Holding: ${now} says sell, but there is nothing to sell on spot`;
-    case WHY.CWTS_WHY_SCORE_UP: return `Buying: ${now}, needed ${fixed(enter, 2)}`;
-    case WHY.CWTS_WHY_SCORE_DOWN: return `Selling: ${now}, needed ${fixed(-enter, 2)}`;
-    case WHY.CWTS_WHY_NO_SIGNAL: return `Holding: no signal; ${now}, needs ${fixed(enter, 2)} either way`;
+    case WHY.WARMUP: return `Holding: warming up after the book became valid; ${now}`;
+    case WHY.STALE: return "Holding: the book has not been updated for too long";
+    case WHY.SPREAD: return "Holding: the spread is too wide";
+    case WHY.COOLDOWN: return `Holding: a pause after the last trade; ${now}`;
+    case WHY.TOO_SMALL: return "Holding: the capital is below the smallest order the exchange takes";
+    case WHY.NO_SHORT: return `Holding: ${now} says sell, but there is nothing to sell on spot`;
+    case WHY.SCORE_UP: return `Buying: ${now}, needed ${fixed(enter, 2)}`;
+    case WHY.SCORE_DOWN: return `Selling: ${now}, needed ${fixed(-enter, 2)}`;
+    case WHY.NO_SIGNAL: return `Holding: no signal; ${now}, needs ${fixed(enter, 2)} either way`;
     default: return `${now} (reason ${reason})`;
   }
 }
@@ -61,12 +61,12 @@ export function reasonWords(reason, score, { enter, exit }, { syncReason, positi
 /** A reason in a few words, for a table. @param {number} reason cwts_reason @returns {string} */
 export function reasonShort(reason) {
   switch (reason) {
-    case WHY.CWTS_WHY_EXIT_HALT: return "stopped";
-    case WHY.CWTS_WHY_EXIT_LOSS: return "loss limit";
-    case WHY.CWTS_WHY_EXIT_TIME: return "time";
-    case WHY.CWTS_WHY_EXIT_SIGNAL: return "signal turned";
-    case WHY.CWTS_WHY_SCORE_UP: return "score up";
-    case WHY.CWTS_WHY_SCORE_DOWN: return "score down";
+    case WHY.EXIT_HALT: return "stopped";
+    case WHY.EXIT_LOSS: return "loss limit";
+    case WHY.EXIT_TIME: return "time";
+    case WHY.EXIT_SIGNAL: return "signal turned";
+    case WHY.SCORE_UP: return "score up";
+    case WHY.SCORE_DOWN: return "score down";
     default: return `reason ${reason}`;
   }
 }
@@ -74,11 +74,11 @@ export function reasonShort(reason) {
 /** @param {number} state cwts_order_state @returns {string} */
 export function orderWords(state) {
   switch (state) {
-    case STATE.CWTS_ORDER_SENT: return "on its way";
-    case STATE.CWTS_ORDER_FILLED: return "filled";
-    case STATE.CWTS_ORDER_PARTLY_FILLED: return "partly filled";
-    case STATE.CWTS_ORDER_CANCELLED: return "not filled";
-    case STATE.CWTS_ORDER_REJECTED: return "rejected";
+    case STATE.SENT: return "on its way";
+    case STATE.FILLED: return "filled";
+    case STATE.PARTLY_FILLED: return "partly filled";
+    case STATE.CANCELLED: return "not filled";
+    case STATE.REJECTED: return "rejected";
     default: return "–";
   }
 }

@@ -1,7 +1,8 @@
 """The Python side of the page's engine worker: one engine, one input buffer, and answers as JSON text.
 
-Bytes cross by address: the worker writes frames and recordings straight into buffers allocated here and reads the block in
-place, so no message ever becomes a Python object. `web/workers/engine.js` is the only caller.
+Bytes cross by address: the worker writes frames straight into a buffer allocated here and reads the block in place: no
+message ever becomes a Python object. A recording is a file that the worker mounts at `FILE`: it is read in pieces and
+never held whole. `web/workers/engine.js` is the only caller.
 """
 
 from __future__ import annotations
@@ -9,13 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cwts import _kernel
 from cwts.errors import CwtsError
 from cwts.kernel import Engine
-from cwts.recording import Recording
+from cwts.recorder import FrameRecording
+from cwts.recording import Recording, Survey
 from cwts.replay import prepare
 
 if TYPE_CHECKING:
@@ -23,25 +29,33 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-INPUT_BYTES = 4 << 20  # as large as the ring in web/ring.js, so that one drain always fits
+FILE = Path("/recording/file")
+PIECE_BYTES = 256 << 10
+INPUT_BYTES = 1 << 20  # several times what the worker feeds in one call
 
 _input: NDArray[np.uint8] = np.zeros(INPUT_BYTES, np.uint8)
-_upload: NDArray[np.uint8] = np.zeros(0, np.uint8)
 _large: NDArray[np.uint8] = np.zeros(0, np.uint8)
 _engine: Engine | None = None
-_text: Iterator[bytes] | None = None
+_pieces: Iterator[bytes | bytearray] | None = None
 
 
 class _Watched(Recording):
-    """A recording that tells how much of it a pass has read."""
+    """A recording that tells how much of it a pass has read, and whose first pass may be known already."""
 
     watch: Callable[[float], None] | None = None
+    known: Survey | None = None
 
     def _text(self) -> Iterator[bytes]:
         for piece in super()._text():
             if self.watch is not None:
                 self.watch(self.bytes_read / max(self.bytes_total, 1))
             yield piece
+
+    def survey(self, exchange: str, symbol: str) -> Survey:
+        known = self.known
+        if known is not None and (known.exchange, known.symbol) == (exchange, symbol.upper()):
+            return known
+        return super().survey(exchange, symbol)
 
 
 def _address(array: NDArray[np.uint8]) -> int:
@@ -53,44 +67,54 @@ def input_address() -> int:
     return _address(_input)
 
 
-def upload_address(size: int) -> int:
-    """Room for a recording's bytes as they are in the file."""
-    global _upload
-    _upload = np.zeros(size, np.uint8)
-    return _address(_upload)
+def open_recording(name: str, exchange: str, symbol: str, watch: Callable[[float], None], known: str) -> str:
+    """Surveys the mounted recording and makes the engine for it, as `cwts replay` would. Returns what the page shows.
 
-
-def open_recording(name: str, exchange: str, symbol: str, watch: Callable[[float], None]) -> str:
-    """Surveys the uploaded recording and makes the engine for it, as `cwts replay` would. Returns what the page shows."""
-    global _engine, _text
+    `known`: the survey as JSON, if somebody has made it before (the site's builder, of the recordings that it bundles).
+    """
+    global _engine, _pieces
     try:
-        recording = _Watched(_upload.data, name=name)
+        recording = _Watched(FILE, name=name)
         recording.watch = watch
+        if known:
+            fields = json.loads(known)
+            price = fields["reference_price"]
+            recording.known = Survey(**{**fields, "reference_price": Decimal(price) if price is not None else None})
         setup = prepare(recording, exchange, symbol)
         _engine = Engine(setup.config)
     except CwtsError as error:
         return json.dumps({"error": str(error)})
-    _text = None
+    _pieces = None
     found = {
         "survey": asdict(setup.survey),
         "instrument": asdict(setup.instrument),
-        "notes": setup.notes,
+        "notes": setup.notes + setup.warnings,
         "block": _address(_engine.block),
         "blockBytes": _engine.block.nbytes,
     }
     return json.dumps(found, default=str)
 
 
-def rewind() -> None:
-    """Starts `next_text` at the beginning of the uploaded recording."""
-    global _text
-    recording = Recording(_upload.data)
-    _text = recording._text()  # noqa: SLF001
+def rewind() -> str:
+    """Starts `next_piece` at the beginning of the mounted recording. Returns what the pieces are: text or frames."""
+    global _pieces
+    recording = Recording(FILE)
+    frames = recording._as_frames()  # noqa: SLF001
+    if frames is None:
+        _pieces = recording._text()  # noqa: SLF001
+        return "text"
+    _pieces = FrameRecording(FILE).batches()
+    return "frames"
 
 
-def next_text() -> bytes | None:
-    """The next decompressed piece of the upload, for compressions that the browser does not have; None at the end."""
-    return next(_text, None) if _text is not None else None
+def next_piece() -> bytearray | None:
+    """The next decompressed bytes, about `PIECE_BYTES`, for what the browser cannot decompress; None at the end."""
+    piece = bytearray()
+    for part in _pieces or ():
+        piece += part
+        if len(piece) >= PIECE_BYTES:
+            break
+    return piece or None
 
 
 def large_address(size: int) -> int:
@@ -108,10 +132,19 @@ def feed_large() -> int:
     return _engine.feed(frame)
 
 
-def feed(size: int) -> int:
-    """Feeds the first `size` bytes of the input buffer; returns the kernel's event bits."""
+def feeder() -> Callable[[int], int]:
+    """The way from the input buffer into the kernel, without a Python function in between.
+
+    Called with a number of bytes, it returns the kernel's event bits, or a negative `cwts_error`.
+    """
     assert _engine is not None
-    return _engine.feed(_input[:size])
+    return partial(_kernel.feed, _engine.block, _input)
+
+
+def levels() -> int:
+    """How many levels the book has, on both sides."""
+    assert _engine is not None
+    return sum(len(_engine.levels(side)[0]) for side in (0, 1))
 
 
 def block_sha256() -> str:

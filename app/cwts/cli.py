@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from cwts import __version__
 from cwts.errors import CwtsError, InputError
+from cwts.live_cli import add_commands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,18 +51,28 @@ def build_parser() -> argparse.ArgumentParser:
     replay = commands.add_parser("replay", help="feed a recording through the engine and sum up what came of it")
     replay.add_argument("capture", metavar="CAPTURE", help="gzip or zstd lines '<recv_ns> <raw json>'")
     replay.add_argument("--exchange", required=True, choices=EXCHANGES)
-    replay.add_argument("--symbol", required=True, help="as the exchange writes it, for example BTCUSDT or BTC-USDT-SWAP")
+    replay.add_argument(
+        "--symbol", required=True, help="as the exchange writes it, for example BTCUSDT or BTC-USDT-SWAP"
+    )
     replay.add_argument("--instruments", metavar="FILE", help="the exchange's own exchangeInfo or instruments JSON")
     replay.add_argument("--engine", choices=("native", "wasmtime"), default="native")
     replay.add_argument("--capital", type=_capital, metavar="N", help="paper account, in the settlement asset")
     replay.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
     replay.set_defaults(run=_replay)
 
+    add_commands(commands, _capital, _port)
+
     serve = commands.add_parser("serve", help="serve the trading page on this machine")
     serve.add_argument("--port", type=_port, default=8000)
     serve.add_argument("--no-open", action="store_true", help="do not open a browser")
     serve.add_argument("--site", metavar="FOLDER", help="the built site")
     serve.set_defaults(run=_serve)
+
+    simulate = commands.add_parser("simulate", help="serve recordings as exchanges on this machine")
+    from cwts.simulator.command import add_arguments
+
+    add_arguments(simulate)
+    simulate.set_defaults(run=_simulate)
 
     bench = commands.add_parser("bench", help="measure the engine and its peers in one run")
     bench.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
@@ -99,10 +110,17 @@ def _serve(args: argparse.Namespace) -> int:
     return serve(port=args.port, open_browser=not args.no_open, site=args.site) or 0
 
 
+def _simulate(args: argparse.Namespace) -> int:
+    from cwts.simulator.command import main as simulate
+
+    return simulate(args)
+
+
 def _bench(args: argparse.Namespace) -> int:
     from cwts.bench import main as bench
 
-    return bench(args)
+    code: int = bench(args)
+    return code
 
 
 def _version(_args: argparse.Namespace) -> int:
@@ -125,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except MemoryError:
         return _fail("out of memory", 1)
-    except Exception as error:  # noqa: BLE001: the last line of defence; a traceback helps nobody at a terminal
+    except Exception as error:  # a traceback helps nobody at a terminal
         if os.environ.get("CWTS_TRACEBACK"):
             raise
         return _fail(f"{type(error).__name__}: {error}", 1)

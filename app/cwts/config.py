@@ -1,6 +1,6 @@
 """The engine's configuration: a person's settings and an instrument's rules become the bytes of a `cwts_config`.
 
-Owns defaults, their validation and the conversion to the kernel's integer units; what an instrument is, is `cwts.instruments`'.
+Owns defaults, their validation and the conversion to the kernel's integer units; instruments are `cwts.instruments`'.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cwts.errors import InputError
+from cwts.instruments import ONE
 from cwts.kernel import layout
 
 if TYPE_CHECKING:
@@ -87,8 +88,10 @@ class Settings:
         _within("max_loss_share", self.max_loss_share, 0, 1, open_below=True)
         _within("max_spread_bp", self.max_spread_bp, 0, 10_000)
         _within("max_slippage_bp", self.max_slippage_bp, 0, 10_000)
-        for name in ("order_latency_s", "cooldown_s", "max_hold_s", "stale_s", "warmup_s"):
+        for name in ("order_latency_s", "cooldown_s", "warmup_s"):
             _within(name, getattr(self, name), 0, 10**6)
+        for name in ("max_hold_s", "stale_s"):
+            _within(name, getattr(self, name), 0, 10**6, open_below=True)
         for name in ("taker_fee", "maker_fee"):
             if (fee := getattr(self, name)) is not None:
                 _within(name, fee, 0, 0.1)
@@ -102,7 +105,9 @@ class Settings:
 
 def _within(name: str, value: float, low: float, high: float, *, open_below: bool = False) -> None:
     if not (math.isfinite(value) and low <= value <= high and not (open_below and value == low)):
-        raise InputError(f"{name} must be {'above' if open_below else 'at least'} {low} and at most {high}, not {value}")
+        raise InputError(
+            f"{name} must be {'above' if open_below else 'at least'} {low} and at most {high}, not {value}"
+        )
 
 
 def capital_of(instrument: Instrument, settings: Settings, reference_price: Decimal | None) -> Decimal:
@@ -151,10 +156,10 @@ def build_config(instrument: Instrument, settings: Settings, reference_price: De
         "min_qty": _units("minimum quantity", instrument.min_qty, qty_unit),
         "max_qty": min(_units("maximum quantity", instrument.max_qty, qty_unit, clip=True), _INT64_MAX // 4),
         "min_notional_e8": _units("minimum notional", instrument.min_notional, 10**8),
-        "contract_size_e8": _units("contract size", instrument.contract_size, 10**8),
+        "contract_size_e8": _units("contract size", instrument.contract_size or ONE, 10**8, low=1),
         "capital_e8": _units("capital", capital, 10**8, low=1),
-        "order_notional_e8": int(capital * _E8 * Decimal(str(settings.order_share))),
-        "max_loss_e8": int(capital * _E8 * Decimal(str(settings.max_loss_share))),
+        "order_notional_e8": int(capital * _E8 * Decimal(str(settings.order_share))) if instrument.contract_size else 0,
+        "max_loss_e8": max(1, int(capital * _E8 * Decimal(str(settings.max_loss_share)))),
         "max_spread": ticks_of(settings.max_spread_bp),
         "max_slippage": ticks_of(settings.max_slippage_bp),
         "order_latency_ns": _ns(settings.order_latency_s),

@@ -1,4 +1,4 @@
-"""What an exchange says about an instrument: ticks, lots, minimum sizes, contract size. Exact decimals, no I/O but one file.
+"""What an exchange says about an instrument: ticks, lots, minimum sizes, contract size, as exact decimals.
 
 Owns the exchanges' instrument JSON and what is known without it. Turning it into the kernel's units is `cwts.config`'s.
 """
@@ -93,17 +93,14 @@ def decimals_of(step: Decimal) -> int:
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
-# -- Binance ----------------------------------------------------------------------------------------------------------
+# -- Binance --------------------------------------------------------------------------------------------------------
 
 
 def _binance_rows(root: object) -> list[dict[str, Any]]:
-    if isinstance(root, dict):
-        if isinstance(root.get("result"), dict):  # the WebSocket API's answer
-            root = root["result"]
-        rows = root.get("symbols")
-        if isinstance(rows, list):
-            return [row for row in rows if isinstance(row, dict)]
-    return []
+    if isinstance(root, dict) and "result" in root:  # the WebSocket API's answer
+        root = root["result"]
+    rows = root.get("symbols") if isinstance(root, dict) else None
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def _binance(row: dict[str, Any], exchange: str, name: str) -> Instrument:
@@ -139,7 +136,7 @@ def _binance(row: dict[str, Any], exchange: str, name: str) -> Instrument:
     )
 
 
-# -- OKX --------------------------------------------------------------------------------------------------------------
+# -- OKX ------------------------------------------------------------------------------------------------------------
 
 
 def _okx_rows(root: object) -> list[dict[str, Any]]:
@@ -187,7 +184,7 @@ def _decimal(value: object) -> Decimal:
     return Decimal(str(value)) if value not in (None, "") else ZERO
 
 
-# -- without a file ---------------------------------------------------------------------------------------------------
+# -- without a file -------------------------------------------------------------------------------------------------
 
 # One contract in base units (linear) where the exchange's file is not at hand; from OKX's instruments of 2022.
 _OKX_LINEAR_SIZES = {

@@ -103,9 +103,10 @@ class Recording:
         frames = self._as_frames()
         if frames is None:
             return None
+        any_of_it = frames.describe()
+        if any_of_it.exchange != exchange:
+            raise InputError(f"{self.name}: this is no recording of {exchange}: it is one of {any_of_it.exchange}")
         found = frames.describe(symbol)
-        if found.exchange != exchange:
-            raise InputError(f"{self.name}: this is no recording of {exchange}: it is one of {found.exchange}")
         self._symbol = found.symbol
         return found
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cwts.config import Settings, build_config, capital_of
+from cwts.config import Settings, build_config
 from cwts.instruments import Instrument, guess_instrument
-from cwts.kernel import Engine, layout
+from cwts.kernel import Engine, layout, plain
 from cwts.recording import FRAME, Recording, Survey
 
 if TYPE_CHECKING:
@@ -44,10 +44,18 @@ def prepare(
     settings: Settings | None = None,
 ) -> Setup:
     """The first pass over a recording and the engine's configuration for it. Raises InputError."""
-    settings = settings or Settings()
+    recorded = recording.description(exchange, symbol)
     survey = recording.survey(exchange, symbol)
     notes: list[str] = []
     warnings: list[str] = []
+    if recording.torn_bytes:
+        warnings.append(f"the last {recording.torn_bytes:,} bytes were torn by a crash and are left out")
+    if recorded is not None and instrument is None:
+        instrument = recorded.instrument
+        if settings in (None, Settings()) and len(recorded.config) == layout.CONFIG.itemsize and instrument:
+            notes.append("the engine is set up as it was when this was recorded")
+            return Setup(survey, instrument, Settings(), recorded.config, tuple(notes), tuple(warnings))
+    settings = settings or Settings()
     if instrument is None:
         instrument = guess_instrument(exchange, survey.symbol, survey.price_decimals, survey.qty_decimals)
         notes.append("no instruments file: minimum order sizes are not known and taken as none")
@@ -55,9 +63,9 @@ def prepare(
         finer = instrument.with_decimals(survey.price_decimals, survey.qty_decimals)
         if finer != instrument:
             warnings.append(
-                f"{instrument.symbol}: the recording has {survey.price_decimals} price and {survey.qty_decimals} quantity "
-                f"decimals, the instruments file {instrument.price_decimals} and {instrument.qty_decimals}: "
-                "the finer ones are used"
+                f"{instrument.symbol}: the recording has {survey.price_decimals} decimals in prices and "
+                f"{survey.qty_decimals} in quantities, the instruments file {instrument.price_decimals} and "
+                f"{instrument.qty_decimals}: the finer ones are used"
             )
             instrument = finer
     if not instrument.contract_size:
@@ -152,13 +160,6 @@ def summary(engine: Engine, setup: Setup) -> dict[str, Any]:
     }
 
 
-def plain(units: int, decimals: int) -> str:
-    """Integer units of 10^-decimals as a plain decimal without trailing zeros."""
-    sign, digits = ("-" if units < 0 else ""), str(abs(units)).rjust(decimals + 1, "0")
-    whole, fraction = digits[: len(digits) - decimals], digits[len(digits) - decimals :].rstrip("0")
-    return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
-
-
 def human(result: dict[str, Any]) -> str:
     """The result as a few lines for a person."""
     if result["synced"]:
@@ -167,28 +168,27 @@ def human(result: dict[str, Any]) -> str:
         book = "not valid at the end"
     account, each, deep = result["account"], result["ns_per_message"], result["ns_per_depth_message"]
     decisions = ", ".join(f"{count:,} {name}" for name, count in result["decisions"].items())
+    messages = (
+        f"{result['messages']:,} ({result['applied']:,} book updates applied, {result['trades']:,} trades, "
+        f"{result['ignored']:,} passed over, {result['malformed']:,} malformed)"
+    )
+    paper = (
+        f"{account['capital']} to {account['equity']} {account['asset']}, {account['fills']} fills, "
+        f"fees {account['fees']}, largest fall {account['drawdown']}"
+    )
     rows = [
         (f"{result['symbol']} on {result['exchange']}", f"engine {result['engine']}, {result['elapsed_s']:.2f} s"),
-        (
-            "messages",
-            f"{result['messages']:,} ({result['applied']:,} book updates applied, {result['trades']:,} trades, "
-            f"{result['ignored']:,} passed over, {result['malformed']:,} malformed)",
-        ),
-        ("book", f"{book}; {result['gaps']} gaps, {result['snapshots']} snapshots"),
+        ("messages", messages),
+        ("book", f"{book}; gaps {result['gaps']}, snapshots {result['snapshots']}"),
     ]
     if result["checksum_ok"] or result["checksum_bad"]:
         rows.append(("checksums", f"{result['checksum_ok']:,} right, {result['checksum_bad']:,} wrong"))
-    rows += [
-        ("decisions", decisions),
-        (
-            "paper account",
-            f"{account['capital']} to {account['equity']} {account['asset']}, {account['fills']} fills, "
-            f"fees {account['fees']}, largest fall {account['drawdown']}",
-        ),
-    ]
+    rows += [("decisions", decisions), ("paper account", paper)]
     if each["p50"] is not None:
         per_depth = f"; book updates {deep['p50']} ns, {deep['p99']} ns" if deep["p50"] is not None else ""
-        rows.append(("a message", f"{each['p50']} ns in the middle, {each['p99']} ns at the 99th percentile{per_depth}"))
+        rows.append(
+            ("a message", f"{each['p50']} ns in the middle, {each['p99']} ns at the 99th percentile{per_depth}")
+        )
     rows += [("book sha256", result["book_sha256"]), ("block sha256", result["block_sha256"])]
     rows += [("note", note) for note in result["notes"]]
     width = max(len(name) for name, _ in rows)
@@ -203,12 +203,14 @@ class TerminalProgress:
         self._next = 0.0
 
     def __call__(self, share: float) -> None:
+        """Shows how much of the recording has been read."""
         if self._on and (now := time.monotonic()) >= self._next:
             self._next = now + 0.1
             sys.stderr.write(f"\rreplaying {min(share, 1):4.0%}")
             sys.stderr.flush()
 
     def done(self) -> None:
+        """Clears the line."""
         if self._on:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()

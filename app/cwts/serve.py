@@ -158,7 +158,7 @@ class Server(ThreadingHTTPServer):
     block_on_close = False
     allow_reuse_address = True
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, *_: object) -> None:
         """Passes over connections that the browser closed; anything else is worth a line."""
         error = sys.exception() if sys.version_info >= (3, 11) else None
         if not isinstance(error, ConnectionError | TimeoutError):
@@ -166,7 +166,7 @@ class Server(ThreadingHTTPServer):
 
 
 def find_site(site: str | Path | None) -> Path:
-    """The folder to serve: the one given, or `build/site` of this project or of the current folder. Raises InputError."""
+    """The folder to serve: the one given, or `build/site` of this project or of this folder. Raises InputError."""
     tried = [Path(site)] if site is not None else [PROJECT / "build" / "site", Path("build/site")]
     for folder in tried:
         if (folder / "index.html").is_file():
@@ -185,9 +185,7 @@ def make_server(site: Path, port: int, *, isolated: bool = True) -> Server:
         raise InputError(f"cannot listen on port {port}: {error.strerror or error}") from None
 
 
-def serve(
-    *, port: int = 8000, open_browser: bool = True, site: str | Path | None = None, isolated: bool = True
-) -> int:
+def serve(*, port: int = 8000, open_browser: bool = True, site: str | Path | None = None, isolated: bool = True) -> int:
     """Serves the site until interrupted. Without isolation the page has no shared memory and takes its slower path."""
     server = make_server(find_site(site), port, isolated=isolated)
     address = f"http://{HOST}:{server.server_address[1]}/"

@@ -40,12 +40,12 @@ static void account_mark(cwts_block *k) {
     } else {
         cwts_level touch = k->sync.touch[position > 0 ? CWTS_BID : CWTS_ASK];
         if (touch.qty <= 0) return; /* nothing to mark at: the last equity stands */
-        i64 value = value_e8(k, touch.price, position > 0 ? position : -position, position < 0);
+        i64 value = value_e8(k, touch.price, position > 0 ? position : -position, (position < 0) ^ (k->config.contract == CWTS_INVERSE));
         value = position > 0 ? value : -value;
         a->equity_e8 = add_saturating(a->cash_e8, settle_sign(k) * value);
     }
     a->peak_e8 = max64(a->peak_e8, a->equity_e8);
-    a->drawdown_e8 = max64(a->drawdown_e8, a->peak_e8 - a->equity_e8);
+    a->drawdown_e8 = max64(a->drawdown_e8, add_saturating(a->peak_e8, -a->equity_e8));
 }
 
 /* How much one order may buy or sell to open: the aim in money, in whole lots, within the exchange's limits; 0: too small.
@@ -84,7 +84,7 @@ static u32 order_send(cwts_block *k, u32 side, i64 qty, u32 reason, float score,
     i64 touch = k->sync.touch[side == CWTS_BID ? CWTS_ASK : CWTS_BID].price;
     cwts_order *o = order_at(k, ++a->orders);
     *o = (cwts_order){.id = a->orders, .state = CWTS_ORDER_SENT, .side = side, .reason = reason, .created_ns = now,
-                      .limit = side == CWTS_BID ? touch + k->config.max_slippage : max64(touch - k->config.max_slippage, 1),
+                      .limit = side == CWTS_BID ? add_saturating(touch, k->config.max_slippage) : max64(touch - k->config.max_slippage, 1),
                       .qty = qty, .touch = touch, .reduce_only = (u32)reduce_only, .score = score};
     return o->id;
 }
@@ -103,7 +103,7 @@ static void account_book(cwts_block *k, cwts_order *o, i64 filled, i64 value, i6
     i64 equity_before = a->equity_e8;
     i64 fee = multiply_divide(value, c->taker_fee_ppm, PPM, 1);
     a->cash_e8 = add_saturating(a->cash_e8, (buy ? -value : value) * settle_sign(k));
-    a->position_e8 += buy ? amount_e8 : -amount_e8;
+    a->position_e8 = add_saturating(a->position_e8, buy ? amount_e8 : -amount_e8);
     if (c->contract == CWTS_SPOT && buy) {
         a->position_e8 -= multiply_divide(amount_e8, c->taker_fee_ppm, PPM, 1); /* the fee is taken from what is received */
     } else {
@@ -123,7 +123,7 @@ static void account_book(cwts_block *k, cwts_order *o, i64 filled, i64 value, i6
     }
     account_mark(k);
     if (before != 0 && after == 0) {
-        i64 result = a->equity_e8 - a->entry_e8;
+        i64 result = add_saturating(a->equity_e8, -a->entry_e8);
         a->realised_e8 = add_saturating(a->realised_e8, result);
         a->wins += result > 0;
         a->losses += result <= 0;

@@ -14,8 +14,11 @@ typedef struct binance_message {
     level_writer writer;
     update *update;  /* where the levels go */
     const cwts_side_book *book;
-    u32 skip_levels;
+    const u8 *numbers[5], *first_level; /* where they stood, for the shape */
+    u32 skip_levels, level_depth;
 } binance_message;
+
+enum { AT_EVENT_TIME, AT_TRADE_TIME, AT_FIRST, AT_LAST, AT_PREVIOUS, AT_COUNT };
 
 static int symbol_is(const cwts_block *k, slice s) {
     return s.text && s.length == k->header.symbol_length && !s.escaped
@@ -87,28 +90,27 @@ static inline const u8 *binance_scan_key(const u8 *p, const u8 *end, u32 *name) 
     return p;
 }
 
-/* At '{'. */
-static const u8 *binance_object(const u8 *p, const u8 *end, cwts_block *k, binance_message *m, u32 depth) {
+static const u8 *binance_object(const u8 *p, const u8 *end, cwts_block *k, binance_message *m, u32 depth);
+
+/* At a key: this member and all that follow, past the closing brace. */
+static const u8 *binance_members(const u8 *p, const u8 *end, cwts_block *k, binance_message *m, u32 depth) {
     int done = 0;
-    p = skip_space(p + 1, end);
-    if (p >= end) return 0;
-    if (*p == '}') return p + 1;
     while (!done) {
         u32 name;
         p = binance_scan_key(p, end, &name);
         if (!p) return 0;
         switch (name) {
         case 'e': p = scan_scalar(p, end, &m->event); break;
-        case 'E': p = scan_integer(p, end, &m->event_ms, &m->seen, SEEN_EVENT_TIME); break;
-        case 'T': p = scan_integer(p, end, &m->trade_ms, &m->seen, SEEN_TRADE_TIME); break;
+        case 'E': m->numbers[AT_EVENT_TIME] = p, p = scan_integer(p, end, &m->event_ms, &m->seen, SEEN_EVENT_TIME); break;
+        case 'T': m->numbers[AT_TRADE_TIME] = p, p = scan_integer(p, end, &m->trade_ms, &m->seen, SEEN_TRADE_TIME); break;
         case 's':
         case KEY_SYMBOL:
             p = scan_scalar(p, end, &m->symbol);
             m->skip_levels = !symbol_is(k, m->symbol);
             break;
-        case 'U': p = scan_integer(p, end, &m->first_id, &m->seen, SEEN_FIRST); break;
-        case 'u': p = scan_integer(p, end, &m->last_id, &m->seen, SEEN_LAST); break;
-        case KEY_PREVIOUS: p = scan_integer(p, end, &m->previous_id, &m->seen, SEEN_PREVIOUS); break;
+        case 'U': m->numbers[AT_FIRST] = p, p = scan_integer(p, end, &m->first_id, &m->seen, SEEN_FIRST); break;
+        case 'u': m->numbers[AT_LAST] = p, p = scan_integer(p, end, &m->last_id, &m->seen, SEEN_LAST); break;
+        case KEY_PREVIOUS: m->numbers[AT_PREVIOUS] = p, p = scan_integer(p, end, &m->previous_id, &m->seen, SEEN_PREVIOUS); break;
         case 't': p = scan_integer(p, end, &m->trade_id, &m->seen, SEEN_TRADE_ID); break;
         case 'p': p = scan_scalar(p, end, &m->price); break;
         case 'q': p = scan_scalar(p, end, &m->qty); break;
@@ -119,7 +121,11 @@ static const u8 *binance_object(const u8 *p, const u8 *end, cwts_block *k, binan
             p = scan_bool(p, end, &m->maker);
             m->seen |= SEEN_MAKER;
             break;
-        case 'b': p = *p == '[' ? read_levels(p, end, m, CWTS_BID, SEEN_BIDS) : scan_scalar(p, end, &m->bid); break;
+        case 'b':
+            m->first_level = p;
+            m->level_depth = depth;
+            p = *p == '[' ? read_levels(p, end, m, CWTS_BID, SEEN_BIDS) : scan_scalar(p, end, &m->bid);
+            break;
         case 'a':
             if (*p == '[') p = read_levels(p, end, m, CWTS_ASK, SEEN_ASKS);
             else if (*p == '"') p = scan_scalar(p, end, &m->ask);
@@ -137,6 +143,67 @@ static const u8 *binance_object(const u8 *p, const u8 *end, cwts_block *k, binan
         if (!p) return 0;
     }
     return p;
+}
+
+/* At '{'. */
+static const u8 *binance_object(const u8 *p, const u8 *end, cwts_block *k, binance_message *m, u32 depth) {
+    p = skip_space(p + 1, end);
+    if (p >= end) return 0;
+    return *p == '}' ? p + 1 : binance_members(p, end, k, m, depth);
+}
+
+/* Remembers how this depth message began, if all that counts stood before its bids. */
+static void shape_learn(cwts_block *k, const binance_message *m, const u8 *start) {
+    cwts_shape *shape = &k->shape;
+    const u32 bits[AT_COUNT] = {SEEN_EVENT_TIME, SEEN_TRADE_TIME, SEEN_FIRST, SEEN_LAST, SEEN_PREVIOUS};
+    shape->length = 0;
+    if (!m->first_level || m->first_level - start > (i64)sizeof shape->text) return;
+    u32 length = (u32)(m->first_level - start);
+    if (m->event.text < start || m->event.text >= m->first_level || m->symbol.text < start || m->symbol.text >= m->first_level) return;
+    __builtin_memset(shape, 0, sizeof *shape);
+    __builtin_memcpy(shape->text, start, length);
+    __builtin_memset(shape->care, 0xFF, length);
+    for (u32 i = 0; i < AT_COUNT; i++) {
+        const u8 *p = m->numbers[i];
+        if (!(m->seen & bits[i])) continue;
+        u32 digits = 0;
+        if (p < start || p >= m->first_level) return;
+        while ((u8)(p[digits] - '0') <= 9) digits++;
+        if (digits < 9 || digits > 16) return;
+        shape->at[i] = (u32)(p - start);
+        shape->digits[i] = digits;
+        __builtin_memset(shape->text + shape->at[i], '0', digits);
+        __builtin_memset(shape->care + shape->at[i], 0xF0, digits);
+        shape->seen |= bits[i];
+    }
+    shape->depth = m->level_depth;
+    shape->event_at = (u32)(m->event.text - start);
+    shape->event_length = m->event.length;
+    shape->symbol_at = (u32)(m->symbol.text - start);
+    shape->symbol_length = m->symbol.length;
+    shape->length = length;
+}
+
+/* A message that begins like the depth message before it: its numbers are read where they stood there, and the rest from the
+ * bids on key by key. Returns NULL where it begins otherwise, or is broken; it is then read from the start. */
+static inline const u8 *binance_by_shape(const u8 *start, const u8 *end, cwts_block *k, binance_message *m) {
+    const cwts_shape *shape = &k->shape;
+    if (shape->length == 0 || end - start < (i64)sizeof shape->text + 32) return 0;
+    if (!bytes_match(start, shape->text, shape->care, (shape->length + 31) & ~31u)) return 0;
+    i64 *const numbers[AT_COUNT] = {&m->event_ms, &m->trade_ms, &m->first_id, &m->last_id, &m->previous_id};
+    for (u32 i = 0; i < AT_COUNT; i++)
+        if (shape->digits[i] && !integer_fixed(start + shape->at[i], shape->digits[i], numbers[i])) return 0;
+    m->seen = shape->seen;
+    m->event = (slice){start + shape->event_at, shape->event_length, 0};
+    m->symbol = (slice){start + shape->symbol_at, shape->symbol_length, 0};
+    if (start[shape->length] != '[') return 0;
+    const u8 *p = read_levels(start + shape->length, end, m, CWTS_BID, SEEN_BIDS);
+    for (u32 depth = shape->depth;; depth--) {
+        int done = 0;
+        if (!p || !(p = scan_next(p, end, '}', &done))) return 0;
+        if (!done && !(p = binance_members(p, end, k, m, depth))) return 0;
+        if (depth == 0) return p;
+    }
 }
 
 static u32 malformed(cwts_block *k) {
@@ -157,7 +224,7 @@ static inline int read_decimal(slice s, const u8 *end, u32 decimals, i64 *out) {
 }
 
 static u32 binance_trade(cwts_block *k, const binance_message *m, const u8 *end, i64 recv_ns, int aggregate) {
-    cwts_trade t = {.recv_ns = recv_ns, .exchange_ns = (m->seen & SEEN_TRADE_TIME ? m->trade_ms : m->event_ms) * 1000000};
+    cwts_trade t = {.recv_ns = recv_ns, .exchange_ns = ns_of_ms(m->seen & SEEN_TRADE_TIME ? m->trade_ms : m->event_ms)};
     u32 wanted = SEEN_MAKER | (aggregate ? SEEN_AGGREGATE : SEEN_TRADE_ID);
     if ((m->seen & wanted) != wanted || !read_decimal(m->price, end, k->config.price_decimals, &t.price)
         || !read_decimal(m->qty, end, k->config.qty_decimals, &t.qty))
@@ -200,27 +267,41 @@ static inline void message_clear(binance_message *m) {
     m->bid.text = m->bid_qty.text = m->ask.text = m->ask_qty.text = 0;
     m->event_ms = m->trade_ms = 0;
     m->seen = m->maker = m->skip_levels = 0;
+    m->first_level = 0;
+}
+
+/* An empty message, its levels to lie at the end of what is kept in the stage. Returns 0 where there is no room at all. */
+static inline int message_begin(cwts_block *k, binance_message *m) {
+    message_clear(m);
+    m->update = (update *)(void *)&k->stage[k->sync.pending_to];
+    m->writer = level_writer_at(k, k->sync.pending_to);
+    m->book = k->side;
+    if (k->sync.pending_to + UPDATE_SLOTS >= CWTS_STAGE) {
+        m->writer.at = m->writer.limit;
+        return 0;
+    }
+    __builtin_memset(m->update, 0, sizeof *m->update);
+    return 1;
 }
 
 /* One message. The levels are read into the stage first and applied only once all of it proved well-formed. */
 static u32 binance_message_feed(cwts_block *k, const u8 *p, u32 length, i64 recv_ns) {
     const u8 *end = p + length;
     binance_message m;
-again:
-    message_clear(&m);
-    m.update = (update *)(void *)&k->stage[k->sync.pending_to];
-    m.writer = level_writer_at(k, k->sync.pending_to);
-    m.book = k->side;
-    int room = k->sync.pending_to + UPDATE_SLOTS < CWTS_STAGE;
-    if (room) __builtin_memset(m.update, 0, sizeof *m.update);
-    else m.writer.at = m.writer.limit;
+again:;
+    int room = message_begin(k, &m);
     p = skip_space(end - length, end);
     if (p >= end) return malformed(k);
     if (*p != '{') {
         p = skip_value(p, end);
         return p && skip_space(p, end) == end ? ignored(k) : malformed(k);
     }
-    p = room ? binance_object(p, end, k, &m, 0) : 0;
+    const u8 *start = p;
+    int known = room && (p = binance_by_shape(start, end, k, &m)) && p == end;
+    if (!known) {
+        message_begin(k, &m);
+        p = room ? binance_object(start, end, k, &m, 0) : 0;
+    }
     if (!p || skip_space(p, end) != end) {
         if (m.writer.at < m.writer.limit || k->sync.pending_to == 0) return malformed(k);
         k->counters.buffer_lost += k->sync.pending_count; /* no room left behind what is kept: give that up */
@@ -229,15 +310,16 @@ again:
     }
 
     if (m.symbol.text && m.skip_levels) return ignored(k);
-    if (UNLIKELY(!(k->config.parts & CWTS_PART_BOOK))) return 0;
     int is_book = (m.seen & SEEN_BIDS) && (m.seen & SEEN_ASKS);
     m.update->slots = (u32)(m.writer.at - (cwts_level *)m.update);
-    m.update->exchange_ns = (m.seen & SEEN_TRADE_TIME ? m.trade_ms : m.event_ms) * 1000000;
+    m.update->exchange_ns = ns_of_ms(m.seen & SEEN_TRADE_TIME ? m.trade_ms : m.event_ms);
     if (slice_is(m.event, "depthUpdate", 11)) {
         u32 wanted = SEEN_FIRST | SEEN_LAST | (k->config.exchange == CWTS_BINANCE_SPOT ? 0 : SEEN_PREVIOUS);
         if (!is_book || !m.symbol.text || (m.seen & wanted) != wanted || m.last_id < m.first_id) return malformed(k);
         m.update->previous = k->config.exchange == CWTS_BINANCE_SPOT ? m.first_id - 1 : m.previous_id;
         m.update->last = m.last_id;
+        if (UNLIKELY(!known)) shape_learn(k, &m, start);
+        if (UNLIKELY(!(k->config.parts & CWTS_PART_BOOK))) return 0;
         return binance_update(k, m.update, recv_ns);
     }
     if (slice_is(m.event, "trade", 5)) return m.symbol.text ? binance_trade(k, &m, end, recv_ns, 0) : malformed(k);

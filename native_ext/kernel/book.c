@@ -31,6 +31,7 @@ static void far_remove(cwts_side_book *b, i64 key) {
     }
     b->far[i] = (cwts_level){0, 0};
     b->far_count--;
+    b->far_known = 0;
 }
 
 /* Returns 0 where there is no room. */
@@ -42,7 +43,22 @@ static int far_put(cwts_side_book *b, i64 key, i64 qty) {
         b->far_count++;
     }
     b->far[i] = (cwts_level){key, qty};
+    b->far_known = 0;
     return 1;
+}
+
+/* Finds the best levels of the table in one pass, into a small sorted list. */
+static void far_find_top(cwts_side_book *b) {
+    u32 n = 0;
+    for (u32 i = 0; i < CWTS_FAR; i++) {
+        cwts_level far = b->far[i];
+        if (!far.qty || (n == CWTS_TOP && far.price < b->far_top[CWTS_TOP - 1].price)) continue;
+        u32 at = n < CWTS_TOP ? n++ : CWTS_TOP - 1;
+        for (; at && b->far_top[at - 1].price < far.price; at--) b->far_top[at] = b->far_top[at - 1];
+        b->far_top[at] = far;
+    }
+    b->far_top_count = n;
+    b->far_known = 1;
 }
 
 /* ---- the window --------------------------------------------------------------------------------------------------- */
@@ -126,8 +142,9 @@ static void side_clear(cwts_side_book *b) {
     if (b->far_count) __builtin_memset(b->far, 0, sizeof b->far);
     __builtin_memset(b->summary, 0, sizeof b->summary);
     __builtin_memset(b->top, 0, sizeof b->top);
+    __builtin_memset(b->far_top, 0, sizeof b->far_top);
     b->summary_top = 0;
-    b->far_count = b->top_count = 0;
+    b->far_count = b->top_count = b->far_known = b->far_top_count = 0;
     b->top_version++;
     b->base = 0;
     b->best = b->far_lost = b->touched = NO_KEY;
@@ -192,30 +209,31 @@ static inline void side_refresh_top(cwts_side_book *b, u32 side) {
     u32 n = 0;
     b->top_version++;
     if (b->best != NO_KEY) {
-        i64 key = b->best;
+        const i64 best = price_of(side, b->best), step = side == CWTS_BID ? -1 : 1;
         u32 want = b->count < CWTS_TOP ? b->count : CWTS_TOP;
-        u32 cell = (u32)key & WINDOW_MASK, word = cell >> 6;
+        u32 cell = (u32)b->best & WINDOW_MASK, word = cell >> 6;
         u64 w = b->bits[word] & (~0ULL >> (63 - (cell & 63)));
         for (;;) {
-            while (w && n < want) {
+            for (; w && n < want; n++) {
                 u32 at = word << 6 | (u32)highest_bit(w);
                 w ^= 1ULL << (at & 63);
-                key = key_below(key, at);
-                b->top[n++] = (cwts_level){price_of(side, key), b->qty[at]};
+                b->top[n] = (cwts_level){best + step * (i64)((cell - at) & WINDOW_MASK), b->qty[at]};
             }
             if (n >= want) break;
+            u64 below = b->bits[(word - 1) & (CWTS_WINDOW_WORDS - 1)];
+            if (LIKELY(below)) { /* around the touch the next word is seldom empty */
+                word = (word - 1) & (CWTS_WINDOW_WORDS - 1);
+                w = below;
+                continue;
+            }
             u32 next = (u32)cell_at_or_below(b, ((word << 6) - 1) & WINDOW_MASK);
             word = next >> 6;
             w = b->bits[word] & (~0ULL >> (63 - (next & 63)));
         }
-        /* The window holds fewer than the top shows, and more lie outside: bring them in by hand, best first. */
-        while (UNLIKELY(n < CWTS_TOP && n < b->count + b->far_count)) {
-            i64 below = price_of(side, b->top[n - 1].price), best = NO_KEY, qty = 0;
-            for (u32 i = 0; i < CWTS_FAR; i++) {
-                cwts_level far = b->far[i];
-                if (far.qty && far.price < below && far.price > best) best = far.price, qty = far.qty;
-            }
-            b->top[n++] = (cwts_level){price_of(side, best), qty};
+        if (UNLIKELY(n < CWTS_TOP && b->far_count)) { /* the window holds fewer than the top shows, and more lie below it */
+            if (!b->far_known) far_find_top(b);
+            for (u32 i = 0; n < CWTS_TOP && i < b->far_top_count; i++)
+                b->top[n++] = (cwts_level){price_of(side, b->far_top[i].price), b->far_top[i].qty};
         }
     }
     for (u32 i = n; i < had; i++) b->top[i] = (cwts_level){0, 0};

@@ -262,9 +262,11 @@ typedef struct cwts_side_book {
     uint32_t top_count;
     uint32_t top_version;         /* grows whenever top[] is read again */
     uint64_t summary_top;         /* bit w: summary[w] is not zero */
-    uint64_t spare;
+    uint32_t far_known;           /* 1: far_top[] is as `far` is now */
+    uint32_t far_top_count;
     uint64_t summary[CWTS_SUMMARY_WORDS];
     cwts_level top[CWTS_TOP];     /* the best levels, sorted; price is the price, not the key */
+    cwts_level far_top[CWTS_TOP]; /* the best levels of `far` by key, found when a thin book needs them */
     uint64_t bits[CWTS_WINDOW_WORDS];
     int64_t qty[CWTS_WINDOW];
     cwts_level far[CWTS_FAR];     /* price holds the key; qty 0: free */
@@ -475,6 +477,24 @@ typedef struct cwts_format {
     cwts_number length[17];       /* by the number of characters */
 } cwts_format;
 
+/* How depth messages begin, which is the same from message to message but for the digits of their numbers: the bytes up to the
+ * first level, and where the numbers stand. A hint for the reader; a message that begins otherwise is read key by key. */
+typedef struct cwts_shape {
+    uint32_t length;              /* 0: none yet */
+    uint32_t seen;
+    uint32_t depth;               /* 1: inside an envelope */
+    uint32_t event_at;
+    uint32_t event_length;
+    uint32_t symbol_at;
+    uint32_t symbol_length;
+    uint32_t spare_word;
+    uint32_t at[8];               /* of E, T, U, u, pu */
+    uint32_t digits[8];
+    uint8_t text[192];
+    uint8_t care[192];            /* 0xFF: this byte; 0xF0: a digit; 0: any */
+    uint8_t spare[32];
+} cwts_shape;
+
 typedef struct cwts_block {
     cwts_header header;
     cwts_config config;
@@ -489,6 +509,7 @@ typedef struct cwts_block {
     cwts_counters counters;
     cwts_latencies latency[CWTS_STAGES];
     cwts_format format[2];        /* price, quantity */
+    cwts_shape shape;
 } cwts_block;
 
 /* Bytes that a block needs (it must be 64-byte aligned). */

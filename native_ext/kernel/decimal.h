@@ -17,6 +17,14 @@ static inline u64 digits8(u64 digits) {
 /* High bit set in every byte that is not a digit value. Exact for the lowest such byte, which is all that is asked. */
 static inline u64 not_digits(u64 digits) { return ((digits + 0x7676767676767676ULL) | digits) & 0x8080808080808080ULL; }
 
+/* A whole number of 9 to 16 digits, all of them readable, the first not 0. Returns 0 where it is none. */
+static inline int integer_fixed(const u8 *s, u32 digits, i64 *out) {
+    u64 high = (load64(s) ^ ZEROS8) << (128 - 8 * digits), low = load64(s + digits - 8) ^ ZEROS8;
+    if (UNLIKELY((not_digits(high) | not_digits(low)) || *s == '0')) return 0;
+    *out = (i64)(digits8(high) * 100000000 + digits8(low));
+    return 1;
+}
+
 /* Any length, byte by byte; the reference for the fast one. Returns 0 where refused. */
 static int decimal_slow(const u8 *s, u32 length, u32 decimals, i64 *out) {
     u64 value = 0;
@@ -69,7 +77,7 @@ static int decimal_wide(const u8 *s, u32 length, u32 point, u32 decimals, i64 *o
 static inline int decimal_fast(const u8 *s, u32 length, u32 point, u32 decimals, i64 *out) {
     u32 fraction = length - point - (point < length);
     u32 used = fraction < decimals ? fraction : decimals, extra = fraction - used, digits = point + used;
-    if (UNLIKELY(digits > 7 || point == 0 || extra > 8 || length - point == 1)) return decimal_wide(s, length, point, decimals, out);
+    if (UNLIKELY(digits > 7 || digits + decimals - used > 18 || point == 0 || extra > 8 || length - point == 1)) return decimal_wide(s, length, point, decimals, out);
     u64 text = load64(s) ^ ZEROS8, before = (1ULL << (8 * point)) - 1;
     u64 value = ((text & before) | (text >> 8 & ~before)) << (64 - 8 * digits);
     u64 rest = extra ? (load64(s + digits + 1) ^ ZEROS8) << (64 - 8 * extra) : 0; /* digits beyond the unit must be zeros */

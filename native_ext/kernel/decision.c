@@ -13,7 +13,7 @@ static u32 decide(cwts_block *k, i64 now, u32 pending, i64 position, i64 size, f
     i64 spread = s->touch[CWTS_ASK].price - s->touch[CWTS_BID].price;
     u32 both = (s->touch[CWTS_BID].qty > 0) & (s->touch[CWTS_ASK].qty > 0) & (spread > 0);
     u32 held = position != 0, halted = k->header.halted != 0;
-    float against = position > 0 ? -score : score;
+    float against = score * (float)((position < 0) - (position > 0));
     u32 why = 0;
     why |= (u32)(s->synced == 0) << CWTS_WHY_BOOK_INVALID;
     why |= (u32)(now - s->book_ns > c->stale_ns) << CWTS_WHY_STALE;
@@ -21,7 +21,7 @@ static u32 decide(cwts_block *k, i64 now, u32 pending, i64 position, i64 size, f
     why |= pending << CWTS_WHY_ORDER_PENDING;
     why |= (halted & held) << CWTS_WHY_EXIT_HALT;
     why |= halted << CWTS_WHY_HALTED;
-    why |= (held & (u32)(c->capital_e8 - a->equity_e8 >= c->max_loss_e8)) << CWTS_WHY_EXIT_LOSS;
+    why |= (held & (u32)(a->equity_e8 <= c->capital_e8 - c->max_loss_e8)) << CWTS_WHY_EXIT_LOSS;
     why |= (held & (u32)(now - a->opened_ns >= c->max_hold_ns)) << CWTS_WHY_EXIT_TIME;
     why |= (held & (u32)(against >= c->exit)) << CWTS_WHY_EXIT_SIGNAL;
     why |= held << CWTS_WHY_HOLDING;

@@ -59,7 +59,7 @@ static void features_decay(cwts_features *f, i64 now) {
     f->variance[1] *= d60;
     f->mid_mean[0] += (f->mid - f->mid_mean[0]) * (1.0 - d1);
     f->mid_mean[1] += (f->mid - f->mid_mean[1]) * (1.0 - d10);
-    f->touch_depth += (0.5 * (double)(f->last[0].qty + f->last[1].qty) - f->touch_depth) * (1.0 - d60);
+    f->touch_depth += (0.5 * ((double)f->last[0].qty + (double)f->last[1].qty) - f->touch_depth) * (1.0 - d60);
     f->depth_mean += (f->depth - f->depth_mean) * (1.0 - d60);
 }
 
@@ -83,19 +83,19 @@ static void features_quote(cwts_block *k) {
     cwts_level bid = k->sync.touch[CWTS_BID], ask = k->sync.touch[CWTS_ASK];
     if (bid.qty <= 0 || ask.qty <= 0 || bid.price >= ask.price) return;
     cwts_level bid0 = f->last[CWTS_BID], ask0 = f->last[CWTS_ASK];
-    double mid = 0.5 * (double)(bid.price + ask.price);
+    double mid = 0.5 * ((double)bid.price + (double)ask.price), bid_qty = (double)bid.qty, ask_qty = (double)ask.qty;
     f->updates++;
-    f->micro = (double)bid.price + (double)(ask.price - bid.price) * ((double)bid.qty / (double)(bid.qty + ask.qty));
+    f->micro = (double)bid.price + (double)(ask.price - bid.price) * (bid_qty / (bid_qty + ask_qty));
     if (f->mid == 0.0) {
         f->mid_mean[0] = f->mid_mean[1] = mid;
-        f->touch_depth = 0.5 * (double)(bid.qty + ask.qty);
+        f->touch_depth = 0.5 * (bid_qty + ask_qty);
     } else {
-        i64 bought = (bid.price >= bid0.price ? bid.qty : 0) - (bid.price <= bid0.price ? bid0.qty : 0);
-        i64 sold = (ask.price <= ask0.price ? ask.qty : 0) - (ask.price >= ask0.price ? ask0.qty : 0);
+        double bought = (bid.price >= bid0.price ? bid_qty : 0.0) - (bid.price <= bid0.price ? (double)bid0.qty : 0.0);
+        double sold = (ask.price <= ask0.price ? ask_qty : 0.0) - (ask.price >= ask0.price ? (double)ask0.qty : 0.0);
         double r = mid / f->mid - 1.0;
         f->variance[0] += r * r;
         f->variance[1] += r * r;
-        f->ofi += (double)(bought - sold);
+        f->ofi += bought - sold;
         f->update_rate += bid.price != bid0.price || ask.price != ask0.price || bid.qty != bid0.qty || ask.qty != ask0.qty;
     }
     f->mid = mid;
@@ -108,26 +108,26 @@ static void features_values(cwts_block *k) {
     cwts_features *f = &k->features;
     const cwts_level *bid = k->side[CWTS_BID].top, *ask = k->side[CWTS_ASK].top;
     cwts_level b = f->last[CWTS_BID], a = f->last[CWTS_ASK];
-    i64 bids = 0, asks = 0;
+    double bids = 0.0, asks = 0.0; /* not integers: a sum of huge quantities must not wrap */
     double over[CWTS_FEATURE_COUNT], under[CWTS_FEATURE_COUNT], spread = (double)(a.price - b.price);
     over[CWTS_F_SPREAD] = spread;
     under[CWTS_F_SPREAD] = (double)k->config.tick_size;
     over[CWTS_F_MICRO] = f->micro - f->mid;
     under[CWTS_F_MICRO] = spread;
-    over[CWTS_F_IMBALANCE_1] = (double)(b.qty - a.qty);
-    under[CWTS_F_IMBALANCE_1] = (double)(b.qty + a.qty);
+    over[CWTS_F_IMBALANCE_1] = (double)b.qty - (double)a.qty;
+    under[CWTS_F_IMBALANCE_1] = (double)b.qty + (double)a.qty;
 #define IMBALANCE(from, until, feature)          \
     for (u32 i = from; i < until; i++) {         \
-        bids += bid[i].qty;                      \
-        asks += ask[i].qty;                      \
+        bids += (double)bid[i].qty;              \
+        asks += (double)ask[i].qty;              \
     }                                            \
-    over[feature] = (double)(bids - asks);       \
-    under[feature] = (double)(bids + asks)
+    over[feature] = bids - asks;                 \
+    under[feature] = bids + asks
     IMBALANCE(0, 5, CWTS_F_IMBALANCE_5);
     IMBALANCE(5, 10, CWTS_F_IMBALANCE_10);
     IMBALANCE(10, 20, CWTS_F_IMBALANCE_20);
 #undef IMBALANCE
-    f->depth = (double)(bids + asks);
+    f->depth = bids + asks;
     if (f->depth_mean == 0.0) f->depth_mean = f->depth;
     over[CWTS_F_FLOW_1S] = f->flow_signed[0];
     under[CWTS_F_FLOW_1S] = f->flow_total[0] + f->flow_total[1] * 0.1;

@@ -130,6 +130,7 @@ int32_t cwts_feed(void *block, const uint8_t *frames, uint32_t bytes) {
         if (bytes - at < sizeof f) return CWTS_E_FRAME;
         __builtin_memcpy(&f, frames + at, sizeof f);
         at += sizeof f;
+        f.recv_ns = min64(max64(f.recv_ns, 0), INT64_MAX / 2); /* so that differences of times fit */
         u64 padded = ((u64)f.length + 7) & ~7ULL;
         if (padded > bytes - at) return CWTS_E_FRAME;
         events |= frame_feed(k, &f, frames + at);

@@ -27,6 +27,9 @@ static inline int highest_bit(u64 v) { return 63 - __builtin_clzll(v); }
 static inline i64 min64(i64 a, i64 b) { return a < b ? a : b; }
 static inline i64 max64(i64 a, i64 b) { return a > b ? a : b; }
 
+/* Milliseconds to nanoseconds; what no clock says becomes 0. */
+static inline i64 ns_of_ms(i64 ms) { return ms < 0 || ms > INT64_MAX / 1000000 ? 0 : ms * 1000000; }
+
 static const i64 POW10[19] = {
     1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000, 10000000000, 100000000000, 1000000000000,
     10000000000000, 100000000000000, 1000000000000000, 10000000000000000, 100000000000000000, 1000000000000000000};

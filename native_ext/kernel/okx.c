@@ -84,7 +84,7 @@ static int okx_book_element(const cwts_block *k, const u8 *p, const u8 *end, lev
         else p = skip_value(p, end);
         if (!p || !(p = scan_next(p, end, '}', &done))) return 0;
     }
-    u->exchange_ns = ms * 1000000;
+    u->exchange_ns = ns_of_ms(ms);
     return (*seen & OKX_SEEN_BIDS) && (*seen & OKX_SEEN_ASKS) && *skip_space(p, end) == ']';
 }
 
@@ -153,7 +153,7 @@ static u32 okx_trades(cwts_block *k, const okx_message *m, const u8 *end, i64 re
             || !read_decimal(qty, end, k->config.qty_decimals, &t.qty))
             return malformed(k);
         t.aggressor = buy ? 1 : -1;
-        t.exchange_ns = ms * 1000000;
+        t.exchange_ns = ns_of_ms(ms);
         if (add && t.price && t.qty) events |= trade_add(k, &t);
         else if (add) k->counters.trades_ignored++;
         p = skip_space(p, end);

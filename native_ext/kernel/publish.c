@@ -2,6 +2,9 @@
  * meets it copies again. The payload is written and read in relaxed atomics, so that the race is none to the language. */
 #include "internal.h"
 
+/* A price in units to units * 10^8, which int64 may not hold. */
+static inline i64 scaled_e8(double v) { return v < 9.2e10 ? (i64)(v * 1e8) : INT64_MAX; }
+
 #define SNAPSHOT_WORDS (sizeof(cwts_snapshot) / sizeof(u64))
 _Static_assert(sizeof(cwts_snapshot) % sizeof(u64) == 0, "a snapshot is whole words");
 
@@ -54,8 +57,8 @@ static void publish(cwts_block *k) {
     PUT(last_reason, d->last_reason);
     PUT_FLOAT(last_score, d->last_score);
     PUT(last_order_id, d->last_order_id);
-    PUT(mid_e8, (i64)(k->features.mid * 1e8));
-    PUT(micro_e8, (i64)(k->features.micro * 1e8));
+    PUT(mid_e8, scaled_e8(k->features.mid));
+    PUT(micro_e8, scaled_e8(k->features.micro));
     PUT(last_price, k->tape.last_price);
     PUT(cash_e8, a->cash_e8);
     PUT(position_e8, a->position_e8);

@@ -8,6 +8,7 @@
 #include "internal.h"
 
 typedef u8 u8x16 __attribute__((vector_size(16)));
+typedef u64 u64x4 __attribute__((vector_size(32)));
 
 #if defined(__AVX2__) || defined(CWTS_AVX2)
 #include <immintrin.h>
@@ -78,6 +79,19 @@ static inline u32 equal_bits(bytes32 b, u8 c) {
 static inline u8x16 string_mask(u8x16 v) { return (u8x16)(v < 0x20) | (u8x16)(v == '"') | (u8x16)(v == '\\'); }
 static inline u32 string_bits(bytes32 b) { return gather_bits(string_mask(b.lo)) | gather_bits(string_mask(b.hi)) << 16; }
 #endif
+
+/* Whether `count` bytes (a multiple of 32) of `a` are those of `text` wherever `care` has bits. */
+static inline int bytes_match(const u8 *a, const u8 *text, const u8 *care, u32 count) {
+    u64x4 wrong = {0};
+    for (u32 i = 0; i < count; i += 32) {
+        u64x4 x, y, z;
+        __builtin_memcpy(&x, a + i, 32);
+        __builtin_memcpy(&y, text + i, 32);
+        __builtin_memcpy(&z, care + i, 32);
+        wrong |= (x ^ y) & z;
+    }
+    return (wrong[0] | wrong[1] | wrong[2] | wrong[3]) == 0;
+}
 
 /* Two numbers at once: each begins within 16 readable bytes and is taken apart by its table, see format_make. Returns 0
  * where either is not written as its table says. */

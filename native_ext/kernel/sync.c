@@ -156,7 +156,7 @@ static u32 binance_update(cwts_block *k, const update *u, i64 recv_ns) {
         if (UNLIKELY(s->candidate)) pending_clear(k); /* our book goes on: it needs no other */
         return binance_continue(k, u, recv_ns, verdict);
     }
-    if (verdict == UPDATE_STALE && !(s->first && recv_ns - s->synced_ns > FIRST_UPDATE_NS)) return binance_continue(k, u, recv_ns, verdict);
+    if (verdict == UPDATE_STALE && !(s->first && recv_ns - s->book_ns > FIRST_UPDATE_NS)) return binance_continue(k, u, recv_ns, verdict);
     const update *candidate = s->candidate ? stage_at(k, 0) : 0;
     pending_clear(k);
     u32 events = sync_lost(k, CWTS_SYNC_GAP);

@@ -53,11 +53,13 @@ def binance(target: str, name: str, symbol: str, *, spot: bool) -> None:
     at = next(i for i, (_, message) in enumerate(messages) if "lastUpdateId" in message)
     snapshot = messages[at][1]
     first = snapshot["lastUpdateId"]
-    updates = [m for _, m in messages if m.get("data", m).get("e") == "depthUpdate" and m.get("data", m)["u"] >= first][:6]
+    depth = [m for _, m in messages if m.get("data", m).get("e") == "depthUpdate"]
+    updates = [m for m in depth if m.get("data", m)["u"] >= first][:6]
     others: dict[str, list[dict]] = {}
     for _, message in messages:
         others.setdefault(message.get("data", message).get("e", ""), []).append(message)
-    rest = [text(cut(found)) for event, found in others.items() if event not in ("depthUpdate", "") for found in found[:2]]
+    wanted = [found[:2] for event, found in others.items() if event not in ("depthUpdate", "")]
+    rest = [text(cut(message)) for found in wanted for message in found]
     write(target, b"@", [text(cut(snapshot)), *[text(cut(update)) for update in updates], *rest])
     write(target, b"@", [*[text(cut(update)) for update in updates[:3]], text(cut(snapshot)), text(cut(updates[3]))])
     write(target, b"D", [text(cut(update)) for update in updates[:2]] + [text(cut(snapshot))])
@@ -115,7 +117,11 @@ def okx() -> None:
         return text({"arg": arg, "action": "update", "data": [data | more]})
 
     bid, ask = [["61800", "0", "0", "0"]], [["61800.1", "2.5", "0", "1"], ["99999999", "1", "0", "1"]]
-    write("okx", b"A", [update(1001, 1000, bid, ask), update(1001, 1001, [], []), update(5, 1001, bid, ask), b"!t", b"pong"])
+    write(
+        "okx",
+        b"A",
+        [update(1001, 1000, bid, ask), update(1001, 1001, [], []), update(5, 1001, bid, ask), b"!t", b"pong"],
+    )
     write("okx", b"B", [update(1001, 1000, bid, ask), update(1003, 1002, bid, ask)])
     write("okx", b"A", [update(1001, 1000, bid, ask, checksum=-123456789)])
     write("okx", b"A", [b'{"event":"error","code":"60012","msg":"x"}', b"pong", update(1001, 1000, ask, bid)])

@@ -2,14 +2,23 @@
 
 Everything is `json.loads`, dicts and exact `Decimal`; nothing is shared with the kernel but the rules:
 
-* Binance spot, "How to manage a local order book correctly": buffer the updates; a snapshot older than the first of them is
-  refused; drop `u <= lastUpdateId`; the first one applied has `U <= lastUpdateId + 1`; later a gap iff `U > last + 1`.
-* Binance USD-M and COIN-M: drop `u < lastUpdateId`; the first one applied reaches back to the snapshot (`pu <= lastUpdateId`:
-  ids between `pu` and `U` belong to other symbols) and not short of it; then `pu` is the `u` before it, else a gap.
-* OKX: the chain is `prevSeqId == last seqId` alone; `seqId == prevSeqId` keeps alive; `seqId < prevSeqId` is a legal reset;
-  without ids, as before 2023, only the checksum guards; a checksum that is not zero is verified.
-* Anywhere: an update that ends at or before the last one applied is a repetition and is dropped. On a gap the book is empty
-  and invalid until the next snapshot, and the update that revealed the gap is the first to wait for it.
+* Binance spot, "How to manage a local order book correctly": buffer the updates; a snapshot older than the first of
+  them is refused; drop `u <= lastUpdateId`; the first one applied has `U <= lastUpdateId + 1`; later a gap iff
+  `U > last + 1`.
+* Binance USD-M and COIN-M: drop `u < lastUpdateId`; the first one applied reaches back to the snapshot
+  (`pu <= lastUpdateId`: ids between `pu` and `U` belong to other symbols) and not short of it; then `pu` is the `u`
+  before it, else a gap.
+* OKX: the chain is `prevSeqId == last seqId` alone; `seqId == prevSeqId` keeps alive; `seqId < prevSeqId` is a legal
+  reset; without ids, as before 2023, only the checksum guards; a checksum that is not zero is verified.
+* Binance: an update that ends at or before the last one applied is a repetition and is dropped. On a gap the book is
+  empty and invalid until the next snapshot, and the update that revealed the gap is the first to wait for it.
+* Binance, a snapshot while the book is valid: until an update has continued the book, any other snapshot replaces it;
+  if nothing but repetitions comes for 5 s after it, it was the wrong one and the book is lost. Later, one that is newer
+  and names our symbol replaces the book. One without a name may be another symbol's: one whose best bid lies above 6/5
+  of our price, or its best ask below 4/5, is passed over; another is kept aside, and becomes the book only if the next
+  update does not follow ours and reaches back to it.
+
+The touch is the best bid and ask of the book or of the ticker streams, whichever has the newer update id.
 """
 
 from __future__ import annotations
@@ -19,32 +28,45 @@ import json
 import re
 import zlib
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 INTEGER = re.compile(r"-?[0-9]{1,18}")
+FIRST_UPDATE_NS = 5_000_000_000
 PARTIAL = re.compile(r"@depth[0-9]")
 OKX_RANK = {"books5": 1, "books50-l2-tbt": 2, "books": 3, "books-l2-tbt": 3}
 
 
-class Malformed(Exception):
+class Malformed(Exception):  # noqa: N818 - a verdict, not a failure
     """The message cannot be read: it is counted and nothing in it is applied."""
 
 
 class Number(str):
     """A JSON number, kept as it was written."""
 
+    __slots__ = ()
+
+
+Told = tuple[Decimal, Decimal, str, str]  # price, quantity, and both as they were written
+
 
 class Update:
-    """One depth update or snapshot: the levels of each side as (price, quantity) texts."""
+    """One depth update or snapshot: the levels of each side."""
 
-    def __init__(self, bids: list[tuple[str, str]], asks: list[tuple[str, str]]) -> None:
+    def __init__(self, bids: list[Told], asks: list[Told]) -> None:
         self.levels = bids, asks
         self.covers_from = 0  # it holds every change after this id …
         self.last = 0  # … up to this one
 
 
+Level = tuple[Decimal, Decimal]  # price, quantity
+NO_LEVEL: Level = (Decimal(0), Decimal(0))
+
+
 class Oracle:
+    """One instrument's book. What a message did is in `happened`: any of book, ticker, trade, lost, waiting."""
+
     def __init__(self, exchange: str, symbol: str, price_decimals: int, qty_decimals: int) -> None:
         self.exchange = exchange
         self.symbol = symbol
@@ -54,7 +76,13 @@ class Oracle:
         self.synced = False
         self.last: int = 0
         self.first_after_snapshot = False
+        self.snapshot_ns = 0  # when the snapshot came that the book is made from
         self.waiting: list[Update] = []
+        self.candidate: Update | None = None
+        self.newer_ticker: list[Level] | None = None  # best bid and ask, where a ticker told them after the book did
+        self.touch_id = 0
+        self.happened: set[str] = set()
+        self.now = 0
         self.rank = 0
         self.trade_kind = ""
         self.trade_prints: list[tuple[Decimal, Decimal, int]] = []  # price, quantity, aggressor
@@ -64,10 +92,13 @@ class Oracle:
         )
         self.counts = dict.fromkeys(names.split(), 0)
 
-    # -- what it is asked for -----------------------------------------------------------------------------------------
+    # -- what it is asked for ---------------------------------------------------------------------------------------
 
-    def feed(self, raw: bytes) -> None:
+    def feed(self, raw: bytes, recv_ns: int = 0) -> None:
+        """One message, and when it came: without times the book is never lost by waiting."""
         self.counts["messages"] += 1
+        self.happened = set()
+        self.now = recv_ns
         try:
             if self.exchange == "okx" and raw.strip() == b"pong":
                 raise Ignored
@@ -95,30 +126,65 @@ class Oracle:
         lines = [f"{'ba'[side]} {plain(p)} {plain(q)}\n" for side in (0, 1) for p, q in self.ladder(side)]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
-    # -- the book -------------------------------------------------------------------------------------------------------
+    @property
+    def touch(self) -> list[Level]:
+        """Best bid and best ask; zeros where there is none."""
+        return self.newer_ticker or [self._best(0), self._best(1)]
+
+    # -- the book ---------------------------------------------------------------------------------------------------
 
     def _apply(self, update: Update) -> None:
+        if update.last < self.touch_id:
+            self.newer_ticker = self.touch
         for side, levels in zip(self.sides, update.levels, strict=True):
-            for price_text, qty_text in levels:
-                price, qty = Decimal(price_text), Decimal(qty_text)
+            for price, qty, price_text, qty_text in levels:
                 if qty == 0:
                     side.pop(price, None)
                 else:
                     side[price] = qty, price_text, qty_text
         self.last = update.last
+        self.happened.add("book")
+        if update.last >= self.touch_id:
+            self.touch_id = update.last
+            self.newer_ticker = None
+
+    def _best(self, side: int) -> Level:
+        levels = self.sides[side]
+        if not levels:
+            return NO_LEVEL
+        price = min(levels) if side else max(levels)
+        return price, levels[price][0]
 
     def _replace(self, update: Update) -> None:
         self.sides = ({}, {})
+        self.touch_id = 0
         self._apply(update)
         self.synced = self.first_after_snapshot = True
+        self.snapshot_ns = self.now
 
     def _lost(self) -> None:
         self.counts["gaps"] += self.synced
+        self.happened.add("lost")
         self.synced = False
         self.rank = 0
         self.sides = ({}, {})
+        self.touch_id = 0
+        self.newer_ticker = None
 
-    # -- Binance --------------------------------------------------------------------------------------------------------
+    def _ticker(self, update_id: int, bid: Level, ask: Level) -> None:
+        if update_id >= self.touch_id:
+            self.touch_id = update_id
+            self.newer_ticker = [bid, ask]
+            self.happened.add("ticker")
+
+    def reset(self) -> None:
+        """The connection was lost: the book is thrown away, which is no gap."""
+        self.happened = set()
+        self.synced = False
+        self._lost()
+        self.waiting, self.candidate = [], None
+
+    # -- Binance ----------------------------------------------------------------------------------------------------
 
     def _binance(self, envelope: dict[str, Any]) -> None:
         message = envelope
@@ -144,12 +210,16 @@ class Oracle:
                 raise Ignored
             update = self._levels(message, "bids", "asks")
             update.last = integer(message, "lastUpdateId")
-            self._binance_snapshot(update)
+            self._binance_snapshot(update, named=symbol is not None)
         elif kind == "bookTicker" or (not kind and symbol and text(message, "b") and text(message, "a")):
-            integer(message, "u")
-            for price, qty in (("b", "B"), ("a", "A")):
-                self._decimal(text(message, price), self.price_decimals)
-                self._decimal(text(message, qty), self.qty_decimals)
+            bid, ask = (
+                (
+                    self._decimal(text(message, price), self.price_decimals),
+                    self._decimal(text(message, qty), self.qty_decimals),
+                )
+                for price, qty in (("b", "B"), ("a", "A"))
+            )
+            self._ticker(integer(message, "u"), bid, ask)
         else:
             raise Ignored
 
@@ -169,18 +239,31 @@ class Oracle:
 
     def _binance_update(self, update: Update) -> None:
         if not self.synced:
+            self.happened.add("waiting")
             self._wait(update)
             return
         verdict = self._verdict(update)
-        if verdict == "next":
-            self._apply(update)
-            self.first_after_snapshot = False
-            self.counts["applied"] += 1
-        elif verdict == "stale":
+        if verdict == "stale" and not (self.first_after_snapshot and self.now - self.snapshot_ns > FIRST_UPDATE_NS):
             self.counts["stale"] += 1
+            return
+        candidate, self.candidate = self.candidate, None
+        if verdict == "next":
+            self._continue(update)
+            return
+        self._lost()
+        if candidate and candidate.last >= update.covers_from:
+            self._replace(candidate)
+            if self._verdict(update) == "next":
+                self._continue(update)
+            else:
+                self.counts["stale"] += 1
         else:
-            self._lost()
             self._wait(update)
+
+    def _continue(self, update: Update) -> None:
+        self._apply(update)
+        self.first_after_snapshot = False
+        self.counts["applied"] += 1
 
     def _wait(self, update: Update) -> None:
         if self.waiting:
@@ -193,12 +276,26 @@ class Oracle:
                 self.waiting = []  # the chain is broken: what waited fits no snapshot to come
         self.waiting.append(update)
 
-    def _binance_snapshot(self, snapshot: Update) -> None:
+    def _is_foreign(self, snapshot: Update) -> bool:
+        ours = self.touch[0][0] or (self.trade_prints[-1][0] if self.trade_prints else 0)
+        bids, asks = ([level[0] for level in side] for side in snapshot.levels)
+        return bool(ours) and (bool(bids and max(bids) * 5 > ours * 6) or bool(asks and min(asks) * 5 < ours * 4))
+
+    def _binance_snapshot(self, snapshot: Update, *, named: bool) -> None:
+        if not named and self._is_foreign(snapshot):
+            raise Ignored
         self.counts["snapshots"] += 1
-        if self.synced and snapshot.last <= self.last:
+        if self.synced and not self.first_after_snapshot:
+            if snapshot.last > self.last:
+                if named:
+                    self.candidate = None
+                    self._replace(snapshot)
+                else:
+                    self.candidate = snapshot
             return
         if self.waiting and snapshot.last < self.waiting[0].covers_from:
             self.counts["snapshots_old"] += 1
+            self.happened.add("waiting")
             return
         self._replace(snapshot)
         waiting, self.waiting = self.waiting, []
@@ -218,9 +315,10 @@ class Oracle:
         if kind != self.trade_kind:
             raise Ignored
         self.counts["trades"] += 1
+        self.happened.add("trade")
         self.trade_prints.append((price, qty, -1 if message["m"] is True else 1))
 
-    # -- OKX ------------------------------------------------------------------------------------------------------------
+    # -- OKX --------------------------------------------------------------------------------------------------------
 
     def _okx(self, message: dict[str, Any]) -> None:
         arg = message.get("arg")
@@ -237,7 +335,10 @@ class Oracle:
         if len(data) != 1:
             raise Malformed
         update = self._levels(data[0], "bids", "asks")
-        if channel != "bbo-tbt":
+        if channel == "bbo-tbt":
+            bid, ask = (side[0][:2] if side else NO_LEVEL for side in update.levels)
+            self._ticker(optional_integer(data[0], "seqId") or 0, bid, ask)
+        else:
             self._okx_book(update, str(channel), text(message, "action"), data[0])
 
     def _okx_book(self, update: Update, channel: str, action: str | None, element: dict[str, Any]) -> None:
@@ -256,6 +357,7 @@ class Oracle:
         elif action == "update" and rank > self.rank:
             if self.synced:
                 raise Ignored
+            self.happened.add("waiting")
             return  # no snapshot yet
         self.rank = rank
         if action == "snapshot":
@@ -268,6 +370,8 @@ class Oracle:
                     return
                 self.counts["keepalives"] += seq == previous
                 self.counts["legal_resets"] += seq < previous
+                if seq < previous:
+                    self.touch_id = seq
             self._apply(update)
             self.counts["applied"] += 1
         checksum = optional_integer(element, "checksum")
@@ -278,7 +382,7 @@ class Oracle:
                 self._lost()
 
     def _okx_checksum_text(self) -> str:
-        """`bid:qty:ask:qty:…` over the best 25 levels, the strings as sent; where a side ends, the other goes on alone."""
+        """`bid:qty:ask:qty:…` over the best 25 levels, as sent; where a side ends, the other goes on alone."""
         best = [sorted(side, reverse=bids)[:25] for side, bids in zip(self.sides, (True, False), strict=True)]
         parts: list[str] = []
         for i in range(25):
@@ -298,11 +402,12 @@ class Oracle:
         for price, qty, aggressor in read:
             if price and qty:
                 self.counts["trades"] += 1
+                self.happened.add("trade")
                 self.trade_prints.append((price, qty, aggressor))
             else:
                 self.counts["trades_ignored"] += 1
 
-    # -- reading --------------------------------------------------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------------------------------------
 
     def _levels(self, message: dict[str, Any], bids: str, asks: str) -> Update:
         sides = []
@@ -315,24 +420,29 @@ class Oracle:
                 if not isinstance(level, list) or len(level) < 2:
                     raise Malformed
                 price, qty = level[:2]
-                self._decimal(price, self.price_decimals)
-                self._decimal(qty, self.qty_decimals)
-                side.append((str(price), str(qty)))
+                exact = self._decimal(price, self.price_decimals), self._decimal(qty, self.qty_decimals)
+                side.append((*exact, str(price), str(qty)))
             sides.append(side)
         return Update(*sides)
 
     def _decimal(self, value: object, decimals: int) -> Decimal:
         """An exact decimal that is a whole number of units and fits int64."""
-        if not isinstance(value, str) or not NUMBER.fullmatch(value):
-            raise Malformed
-        number = Decimal(value)
-        units = number.scaleb(decimals)
-        if units != units.to_integral_value() or units >= 2**63:
+        number = whole_units(value, decimals) if isinstance(value, str) else None
+        if number is None:
             raise Malformed
         return number
 
 
-class Ignored(Exception):
+@lru_cache(1 << 16)
+def whole_units(text: str, decimals: int) -> Decimal | None:
+    if not NUMBER.fullmatch(text):
+        return None
+    number = Decimal(text)
+    units = number.scaleb(decimals)
+    return number if units == units.to_integral_value() and units < 2**63 else None
+
+
+class Ignored(Exception):  # noqa: N818 - a verdict, not a failure
     """Another symbol's message, or one that carries nothing for the book."""
 
 

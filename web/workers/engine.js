@@ -2,30 +2,39 @@
 // and lets the page see the result. No message and no state crosses as a Python object.
 
 import { loadPyodide } from "/pyodide/pyodide.mjs";
-import { LAYOUT } from "../layout.js";
+import { ENUMS, LAYOUT } from "../layout.js";
 import { Latency } from "../latency.js";
 import { MirrorWriter, NUMBERS } from "../mirror.js";
-import { clock, PortReader, RingReader } from "../ring.js";
+import { clock, HEADER_BYTES, PortReader, RingReader } from "../ring.js";
 import { answer, oneLine, Refusal } from "../rpc.js";
 
 /** @typedef {import("../ring.js").Reader} Reader */
 
 const BATCH_BYTES = 1 << 17; // what one call feeds at most: a few milliseconds of work
-const SLICE_MS = 8; // how long the loop runs before it listens, and how often it publishes
+const PUBLISH_MS = 8; // how often the page may see a new state: twice a frame
+const LISTEN_MS = 25; // how long the loop runs before it listens, if nobody knocks
+const LOST_MS = 200; // a knock without a message, which does not happen, is believed for so long
 const STATISTICS_MS = 250;
 const POINT_MS = 100; // of the market's time, between points of the chart
-const HEADER_BYTES = 16;
-const COMMAND_FRAME = 2;
+
+const FOLDER = "/recording"; // where cwts.browser finds the recording as a file
+const URGENT = ENUMS.cwts_event.SYNCED | ENUMS.cwts_event.GAP | ENUMS.cwts_event.ACTION | ENUMS.cwts_event.FILL;
 
 /** @type {any} */
 let pyodide;
-/** The functions of cwts.browser. @type {any} */
+/** The module cwts.browser. @type {any} */
 let python;
+/** From the input buffer into the kernel. @type {any} */
+let feeder = null;
 /** @type {MirrorWriter} */
 let mirror;
-/** @type {Reader | null} */
-let reader = null;
 let session = 0;
+let mounted = false;
+/** Messages that this thread has heard since the session began. */
+let heard = 0;
+const heardOne = () => {
+  heard += 1;
+};
 let input = 0;
 let inputBytes = 0;
 let block = 0;
@@ -68,50 +77,54 @@ function int64(address) {
 async function init({ shared }, feedPort) {
   mirror = new MirrorWriter(shared, tell);
   tell({ progress: 0.05, what: "Python for WebAssembly" });
-  pyodide = await loadPyodide({ indexURL: "/pyodide/", env: { HOME: "/home/pyodide", TZ: "UTC" } });
-  tell({ progress: 0.6, what: "NumPy and the kernel" });
   const errors = /** @type {string[]} */ ([]);
-  await pyodide.loadPackage(["numpy", "cwts"], {
-    messageCallback: () => {},
-    errorCallback: (/** @type {string} */ line) => errors.push(line),
-  });
+  const wheels = ["numpy", "cwts"]; // fetched while Python starts
+  pyodide = await loadPyodide({ indexURL: "/pyodide/", env: { HOME: "/home/pyodide", TZ: "UTC" }, packages: wheels });
+  tell({ progress: 0.6, what: "NumPy and the kernel" });
+  const options = { messageCallback: () => {}, errorCallback: (/** @type {string} */ line) => errors.push(line) };
+  await pyodide.loadPackage(wheels, options); // does nothing, unless one of them failed: then it says why
   if (errors.length > 0) throw new Refusal(errors[errors.length - 1]);
-  tell({ progress: 0.85, what: "the engine" });
-  const module = pyodide.pyimport("cwts.browser");
-  const names = ["feed", "open_recording", "upload_address", "large_address", "feed_large", "rewind", "next_text", "block_sha256", "book_sha256"];
-  python = Object.fromEntries(names.map((name) => [name, module[name]]));
-  input = module.input_address();
-  inputBytes = module.INPUT_BYTES;
-  module.destroy();
+  python = pyodide.pyimport("cwts.browser");
+  input = python.input_address();
+  inputBytes = python.INPUT_BYTES;
+  pyodide.FS.mkdirTree(FOLDER);
+  feedPort.addEventListener("message", heardOne);
   feedPort.start();
-  answer(feedPort, { text: nextText, rewind: () => python.rewind(), frame: feedLarge });
+  answer(feedPort, { piece: nextPiece, rewind: () => python.rewind(), frame: feedLarge });
   return { engine: `Pyodide ${pyodide.version}, SIMD128` };
 }
 
-/** @param {Blob} recording @param {string} name @param {string} exchange @param {string} symbol */
-async function open(recording, name, exchange, symbol) {
-  await close();
-  const bytes = new Uint8Array(await recording.arrayBuffer());
-  const address = python.upload_address(bytes.length);
-  heap().set(bytes, address);
+/**
+ * @param {Blob} recording @param {string} name @param {string} exchange @param {string} symbol
+ * @param {{sha256: string, survey: object} | undefined} known what the first pass over exactly these bytes found
+ */
+async function open(recording, name, exchange, symbol, known) {
+  close();
+  const { FS } = pyodide;
+  if (mounted) FS.unmount(FOLDER);
+  mounted = false;
+  FS.mount(FS.filesystems.WORKERFS, { blobs: [{ name: "file", data: recording }] }, FOLDER);
+  mounted = true;
   let told = 0;
   const watch = (/** @type {number} */ share) => {
     if (share - told < 0.05) return;
     told = share;
     tell({ progress: share, what: "first pass over the recording" });
   };
-  const found = JSON.parse(python.open_recording(name, exchange, symbol, watch));
-  if (found.error !== undefined) {
-    throw new Refusal(found.error);
-  }
+  const survey = known && (await sha256(recording)) === known.sha256 ? JSON.stringify(known.survey) : "";
+  const found = JSON.parse(python.open_recording(name, exchange, symbol, watch, survey));
+  if (found.error !== undefined) throw new Refusal(found.error);
+  feeder?.destroy();
+  feeder = python.feeder();
   block = found.block;
   blockBytes = found.blockBytes;
   for (const stage of [queue, feeding, total]) stage.clear();
+  numbers.fill(0);
   fed = { frames: 0, ms: 0, calls: 0, since: clock() };
   lastPoint = -Infinity;
   publish();
   const { fields } = LAYOUT.cwts_config;
-  const config = new DataView(heap().slice(block + LAYOUT.cwts_block.fields.config.offset).buffer, 0, LAYOUT.cwts_config.size);
+  const config = new DataView(heap().buffer, block + LAYOUT.cwts_block.fields.config.offset, LAYOUT.cwts_config.size);
   return {
     ...found,
     enter: config.getFloat32(fields.enter.offset, true),
@@ -123,16 +136,22 @@ async function open(recording, name, exchange, symbol) {
   };
 }
 
+/** @param {Blob} recording @returns {Promise<string>} */
+async function sha256(recording) {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await recording.arrayBuffer()));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** Ends the session that runs, if one does; its frames are forgotten. */
-async function close() {
+function close() {
   session += 1;
-  reader = null;
 }
 
 /** @param {SharedArrayBuffer | MessagePort} source where frames come from */
 function start(source) {
-  reader = source instanceof MessagePort ? new PortReader(source) : new RingReader(source);
+  const reader = source instanceof MessagePort ? new PortReader(source) : new RingReader(source);
   const mine = ++session;
+  heard = 1; // the knock of this very call
   run(reader, mine).catch((error) => {
     if (mine === session) tell({ failed: oneLine(error) });
   });
@@ -141,39 +160,42 @@ function start(source) {
 /** @param {Reader} from @param {number} mine */
 async function run(from, mine) {
   let published = 0;
-  let yielded = clock();
+  let listened = clock();
+  let agreed = listened; // when knocks and messages were last equal in number
   let dirty = true;
   while (mine === session) {
     const bytes = from.drain(heap(), input, Math.min(BATCH_BYTES, inputBytes));
+    const began = clock();
+    let now = began;
     if (bytes > 0) {
-      const began = clock();
-      python.feed(bytes);
-      const ended = clock();
-      measure(from, ended - began);
+      const events = feed(bytes);
+      now = clock();
+      measure(from, now - began);
       chart();
       dirty = true;
-      if (ended - published > SLICE_MS) {
-        publish();
-        published = ended;
-        dirty = false;
-      }
-      if (ended - yielded > SLICE_MS) {
-        await breath();
-        yielded = clock();
-      }
-      continue;
+      if (events & URGENT) published = 0;
+    } else if (from.ended) {
+      break;
+    } else if (from.knocks <= heard && (!dirty || now - published < PUBLISH_MS)) {
+      const waiting = from.wait(dirty ? PUBLISH_MS - (now - published) : STATISTICS_MS, heard);
+      if (waiting) await waiting;
+      now = clock();
+      if (now - fed.since > STATISTICS_MS) dirty = true;
     }
-    if (from.ended) break;
-    if (dirty) {
+    if (dirty && now - published >= PUBLISH_MS) {
       publish();
-      published = clock();
+      published = now;
       dirty = false;
     }
-    await from.wait(STATISTICS_MS);
-    yielded = clock();
-    if (yielded - fed.since > STATISTICS_MS) dirty = true;
+    if (from.knocks > heard || now - listened > LISTEN_MS) {
+      await breath();
+      listened = clock();
+      if (from.knocks === heard) agreed = listened;
+      else if (listened - agreed > LOST_MS) heard = from.knocks;
+    }
   }
   if (mine !== session) return;
+  mirror.flush();
   publish();
   tell({ ended: true });
 }
@@ -186,6 +208,13 @@ function breath() {
   });
 }
 const breathing = new MessageChannel();
+
+/** @param {number} bytes of frames in the input @returns {number} cwts_event bits */
+function feed(bytes) {
+  const events = feeder(bytes);
+  if (events < 0) throw new Error(`the kernel refused a frame (${events})`);
+  return events;
+}
 
 /** @param {Reader} from @param {number} ms what the call took */
 function measure(from, ms) {
@@ -209,7 +238,7 @@ function chart() {
   if (Math.abs(time - lastPoint) < POINT_MS) return;
   lastPoint = time;
   const synced = memory().getUint32(at + FIELD.synced.offset, true) === 1;
-  const mid = int64(at + FIELD.mid_e8.offset);
+  const mid = int64(at + FIELD.mid_e8.offset) / 1e8;
   const score = memory().getFloat32(at + FIELD.score.offset, true);
   mirror.point(time, synced && mid > 0 ? mid : NaN, int64(at + FIELD.equity_e8.offset), score);
 }
@@ -219,25 +248,27 @@ function publish() {
   const { slot } = mirror;
   slot.fill(heap(), block);
   const now = clock();
-  if (now - fed.since > STATISTICS_MS || fed.since === 0) refresh(now);
+  if (now - fed.since > STATISTICS_MS || numbers[PUBLISHED] === 0) refresh(now);
+  numbers[PUBLISHED] = now;
   slot.numbers.set(numbers);
   mirror.publish();
 }
 
+const PUBLISHED = NUMBERS.indexOf("published");
 const numbers = new Float64Array(NUMBERS.length);
 
 /** @param {number} now */
 function refresh(now) {
   const elapsed = now - fed.since;
+  const [queues, feeds, totals] = [queue, feeding, total].map((stage) => stage.percentiles());
   const values = {
-    queueP50: queue.percentiles()[0], queueP99: queue.percentiles()[1],
-    feedP50: feeding.percentiles()[0], feedP99: feeding.percentiles()[1],
-    totalP50: total.percentiles()[0], totalP99: total.percentiles()[1],
+    queueP50: queues[0], queueP99: queues[1], feedP50: feeds[0], feedP99: feeds[1], totalP50: totals[0], totalP99: totals[1],
     feedMean: fed.frames > 0 ? (fed.ms * 1000) / fed.frames : numbers[NUMBERS.indexOf("feedMean")],
     batch: fed.calls > 0 ? fed.frames / fed.calls : 0,
     heapBytes: heap().length,
     busy: elapsed > 0 ? fed.ms / elapsed : 0,
     blockBytes,
+    published: now,
   };
   NUMBERS.forEach((name, at) => {
     numbers[at] = values[name];
@@ -245,20 +276,35 @@ function refresh(now) {
   fed = { frames: 0, ms: 0, calls: 0, since: now };
 }
 
-/** An instruction of ours, as a frame like any other. @param {number} op @param {number} value */
-function command(op, value) {
+const NOW = LAYOUT.cwts_block.fields.header.offset + LAYOUT.cwts_header.fields.now_ns.offset;
+
+/** A frame's header at the start of the input. @param {number} laterMs @param {number} length @param {number} kind */
+function header(laterMs, length, kind) {
   if (block === 0) throw new Refusal("no engine is running yet");
   const data = memory();
-  const now = data.getBigInt64(block + LAYOUT.cwts_block.fields.header.offset + LAYOUT.cwts_header.fields.now_ns.offset, true);
-  data.setBigInt64(input, now, true);
-  data.setUint32(input + 8, LAYOUT.cwts_command.size, true);
+  data.setBigInt64(input, data.getBigInt64(block + NOW, true) + BigInt(laterMs) * 1000000n, true);
+  data.setUint32(input + 8, length, true);
   data.setUint16(input + 12, 0, true);
-  data.setUint16(input + 14, COMMAND_FRAME, true);
+  data.setUint16(input + 14, kind, true);
+  return data;
+}
+
+/** An instruction of ours, as a frame like any other. @param {number} op @param {number} value */
+function command(op, value) {
+  const { size } = LAYOUT.cwts_command;
+  const data = header(0, size, ENUMS.cwts_kind.COMMAND);
   data.setUint32(input + HEADER_BYTES, op, true);
   data.setUint32(input + HEADER_BYTES + 4, value, true);
-  const events = python.feed(HEADER_BYTES + LAYOUT.cwts_command.size);
+  const events = feed(HEADER_BYTES + size);
   publish();
   return events;
+}
+
+/** Lets time pass where no message does. @param {number} laterMs */
+function timer(laterMs) {
+  header(laterMs, 0, ENUMS.cwts_kind.TIMER);
+  feed(HEADER_BYTES);
+  publish();
 }
 
 /** A frame too large for the ring. @param {Uint8Array} frame */
@@ -268,17 +314,20 @@ function feedLarge(frame) {
   python.feed_large();
 }
 
-/** The next piece of text of a recording that only Python can decompress. @returns {Uint8Array | null} */
-function nextText() {
-  const piece = python.next_text();
+/** The next decompressed piece of a recording that the browser cannot decompress. @returns {Uint8Array | null} */
+function nextPiece() {
+  const piece = python.next_piece();
   if (piece === undefined || piece === null) return null;
-  const bytes = piece.toJs();
+  const view = piece.getBuffer("u8");
+  const bytes = view.data.slice();
+  view.release();
   piece.destroy();
   return bytes;
 }
 
+globalThis.addEventListener("message", heardOne);
 answer(/** @type {any} */ (globalThis), {
-  init, open, close, start, command,
+  init, open, close, start, command, timer,
   acknowledge: () => mirror.acknowledged(),
   bookSha256: () => python.book_sha256(),
   blockSha256: () => python.block_sha256(),

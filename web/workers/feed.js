@@ -5,11 +5,14 @@ import { clock, frameBytes, HEADER_BYTES, LARGEST_BYTES, PortWriter, RingWriter 
 import { answer, Caller, oneLine, Refusal } from "../rpc.js";
 
 /** @typedef {import("../ring.js").Writer} Writer */
+/** @typedef {{recv: bigint, ms: number, stream: number, kind: number, payload: Uint8Array}} Frame */
 
 const MAX_LINE = 16 << 20; // as in cwts.recording: a longer line is counted and left out
 const COMMIT_BYTES = 1 << 15;
 const PLAIN_PIECE = 1 << 20;
 const MAX_NS = (1n << 63n) - 1n;
+const ZSTD = [0x28, 0xb5, 0x2f, 0xfd];
+const FRAMES = [0x57, 0x2a, 0x4d, 0x18]; // as in cwts.recorder: the engine's own recordings
 const NEWLINE = 10;
 const SPACE = 32;
 const RETURN = 13;
@@ -41,18 +44,10 @@ async function fetchRecording(address) {
   }
   if (!reply.ok || !reply.body) throw new Refusal(`${address}: ${reply.status} ${reply.statusText}`);
   const size = Number(reply.headers.get("content-length"));
-  const parts = [];
-  let got = 0;
-  let told = 0;
-  for await (const part of /** @type {any} */ (reply.body)) {
-    parts.push(part);
-    got += part.length;
-    if (size > 0 && got - told > size / 20) {
-      told = got;
-      tell({ progress: got / size, what: `recording, ${(size / 1e6).toFixed(1)} MB` });
-    }
-  }
-  return new Blob(parts);
+  tell({ of: "recording", progress: 0, what: size > 0 ? `recording, ${(size / 1e6).toFixed(1)} MB` : "recording" });
+  const recording = await reply.blob(); // outside this process's memory, as a file of the person's own is
+  tell({ of: "recording", progress: 1, what: "recording" });
+  return recording;
 }
 
 /**
@@ -60,9 +55,8 @@ async function fetchRecording(address) {
  * @param {Blob} recording @returns {AsyncGenerator<Uint8Array>}
  */
 async function* textOf(recording) {
-  const magic = new Uint8Array(await recording.slice(0, 4).arrayBuffer());
   let passed = 0;
-  if (magic[0] === 0x1f && magic[1] === 0x8b) {
+  if (await startsWith(recording, [0x1f, 0x8b])) {
     try {
       const stream = recording.stream().pipeThrough(new DecompressionStream("gzip"));
       for await (const piece of /** @type {any} */ (stream)) {
@@ -73,20 +67,72 @@ async function* textOf(recording) {
     } catch {
       // Several gzip members, one after the other: Python goes on where the browser stopped.
     }
-  } else if (!(magic[0] === 0x28 && magic[1] === 0xb5 && magic[2] === 0x2f && magic[3] === 0xfd)) {
+    await engine.call("rewind");
+  } else if (!(await startsWith(recording, ZSTD))) {
     for (let at = 0; at < recording.size; at += PLAIN_PIECE) {
       yield new Uint8Array(await recording.slice(at, at + PLAIN_PIECE).arrayBuffer());
     }
     return;
+  } else {
+    await engine.call("rewind");
   }
-  await engine.call("rewind");
-  for (;;) {
-    const piece = await engine.call("text");
-    if (piece === null) return;
+  for await (const piece of piecesOf()) {
     const skip = Math.min(passed, piece.length);
     passed -= skip;
     if (skip < piece.length) yield piece.subarray(skip);
   }
+}
+
+/** @param {Blob} recording @param {number[]} magic */
+async function startsWith(recording, magic) {
+  const head = new Uint8Array(await recording.slice(0, magic.length).arrayBuffer());
+  return magic.every((byte, at) => head[at] === byte);
+}
+
+/** What Python decompresses, after a rewind. @returns {AsyncGenerator<Uint8Array>} */
+async function* piecesOf() {
+  for (;;) {
+    const piece = await engine.call("piece");
+    if (piece === null) return;
+    yield piece;
+  }
+}
+
+/**
+ * A recording's frames, a list for each piece of it.
+ * @param {Blob} recording @returns {AsyncGenerator<Frame[]>}
+ */
+async function* framesOf(recording) {
+  if (await startsWith(recording, FRAMES)) {
+    await engine.call("rewind");
+    for await (const piece of piecesOf()) yield unpacked(piece);
+    return;
+  }
+  for await (const lines of linesOf(textOf(recording))) {
+    const frames = [];
+    for (const { bytes, from, to } of lines) {
+      const stamp = stampOf(bytes, from, to);
+      if (stamp === null) continue;
+      const [recv, ms, start] = stamp;
+      const end = to > start && bytes[to - 1] === RETURN ? to - 1 : to;
+      frames.push({ recv, ms, stream: 0, kind: 0, payload: bytes.subarray(start, end) });
+    }
+    yield frames;
+  }
+}
+
+/** Frames that lie end to end. @param {Uint8Array} bytes @returns {Frame[]} */
+function unpacked(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const frames = [];
+  for (let at = 0; at + HEADER_BYTES <= bytes.length; ) {
+    const recv = view.getBigInt64(at, true);
+    const length = view.getUint32(at + 8, true);
+    const payload = bytes.subarray(at + HEADER_BYTES, at + HEADER_BYTES + length);
+    frames.push({ recv, ms: Number(recv) / 1e6, stream: view.getUint16(at + 12, true), kind: view.getUint16(at + 14, true), payload });
+    at += frameBytes(length);
+  }
+  return frames;
 }
 
 /**
@@ -149,28 +195,21 @@ function joined(pieces) {
 /** @param {Writer} writer @param {Blob} recording @param {number} mine */
 async function stream(writer, recording, mine) {
   let unseen = 0;
-  for await (const lines of linesOf(textOf(recording))) {
+  engine.knock = () => writer.knock();
+  for await (const frames of framesOf(recording)) {
     if (mine !== session) return;
-    for (const { bytes, from, to } of lines) {
-      const stamp = stampOf(bytes, from, to);
-      if (stamp === null) continue;
-      const [recv, ms, start] = stamp;
-      const end = to > start && bytes[to - 1] === RETURN ? to - 1 : to;
+    for (const { recv, ms, stream: number, kind, payload } of frames) {
       if (!playing || speed !== Infinity) {
         if (!(await due(writer, ms, mine))) return;
-        if (unseen > COMMIT_BYTES) {
-          writer.commit();
-          unseen = 0;
-        }
-      } else if (unseen > COMMIT_BYTES) {
+      }
+      if (unseen > COMMIT_BYTES) {
         writer.commit();
         unseen = 0;
       }
-      const payload = bytes.subarray(start, end);
       const size = frameBytes(payload.length);
       if (size > LARGEST_BYTES) {
         await writer.empty();
-        await engine.call("frame", [frame(recv, payload)]);
+        await engine.call("frame", [frame(recv, number, kind, payload)]);
         continue;
       }
       if (!writer.fits(size)) {
@@ -178,7 +217,7 @@ async function stream(writer, recording, mine) {
         unseen = 0;
         if (mine !== session) return;
       }
-      writer.push(recv, 0, 0, payload);
+      writer.push(recv, number, kind, payload);
       unseen += size;
     }
   }
@@ -207,12 +246,17 @@ function stampOf(bytes, from, to) {
   return recv > MAX_NS ? null : [recv, seconds * 1000 + rest / 1e6, space + 1];
 }
 
-/** One frame by itself. @param {bigint} recv @param {Uint8Array} payload @returns {Uint8Array} */
-function frame(recv, payload) {
+/**
+ * One frame by itself.
+ * @param {bigint} recv @param {number} number @param {number} kind @param {Uint8Array} payload @returns {Uint8Array}
+ */
+function frame(recv, number, kind, payload) {
   const bytes = new Uint8Array(frameBytes(payload.length));
   const view = new DataView(bytes.buffer);
   view.setBigInt64(0, recv, true);
   view.setUint32(8, payload.length, true);
+  view.setUint16(12, number, true);
+  view.setUint16(14, kind, true);
   bytes.set(payload, HEADER_BYTES);
   return bytes;
 }

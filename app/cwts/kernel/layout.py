@@ -236,10 +236,10 @@ SYNC = np.dtype(
 )
 SIDE_BOOK = np.dtype(
     {
-        "names": ["base", "best", "far_lost", "touched", "count", "far_count", "top_count", "top_version", "summary_top", "spare", "summary", "top", "bits", "qty", "far"],
-        "formats": ["<i8", "<i8", "<i8", "<i8", "<u4", "<u4", "<u4", "<u4", "<u8", "<u8", ("<u8", (16,)), (LEVEL, (32,)), ("<u8", (1024,)), ("<i8", (65536,)), (LEVEL, (32768,))],
-        "offsets": [0, 8, 16, 24, 32, 36, 40, 44, 48, 56, 64, 192, 704, 8896, 533184],
-        "itemsize": 1057472,
+        "names": ["base", "best", "far_lost", "touched", "count", "far_count", "top_count", "top_version", "summary_top", "far_known", "far_top_count", "summary", "top", "far_top", "bits", "qty", "far"],
+        "formats": ["<i8", "<i8", "<i8", "<i8", "<u4", "<u4", "<u4", "<u4", "<u8", "<u4", "<u4", ("<u8", (16,)), (LEVEL, (32,)), (LEVEL, (32,)), ("<u8", (1024,)), ("<i8", (65536,)), (LEVEL, (32768,))],
+        "offsets": [0, 8, 16, 24, 32, 36, 40, 44, 48, 56, 60, 64, 192, 704, 1216, 9408, 533696],
+        "itemsize": 1057984,
     }
 )
 TRADE = np.dtype(
@@ -338,11 +338,19 @@ FORMAT = np.dtype(
         "itemsize": 832,
     }
 )
+SHAPE = np.dtype(
+    {
+        "names": ["length", "seen", "depth", "event_at", "event_length", "symbol_at", "symbol_length", "spare_word", "at", "digits", "text", "care", "spare"],
+        "formats": ["<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", ("<u4", (8,)), ("<u4", (8,)), ("u1", (192,)), ("u1", (192,)), ("u1", (32,))],
+        "offsets": [0, 4, 8, 12, 16, 20, 24, 28, 32, 64, 96, 288, 480],
+        "itemsize": 512,
+    }
+)
 BLOCK = np.dtype(
     {
-        "names": ["header", "config", "sync", "features", "decision", "account", "tape", "side", "stage", "published", "counters", "latency", "format"],
-        "formats": [HEADER, CONFIG, SYNC, FEATURES, DECISION, ACCOUNT, TAPE, (SIDE_BOOK, (2,)), (LEVEL, (32768,)), PUBLISHED, COUNTERS, (LATENCIES, (8,)), (FORMAT, (2,))],
-        "offsets": [0, 64, 384, 512, 768, 896, 9216, 205888, 2320832, 2845120, 2846592, 2847232, 2880512],
-        "itemsize": 2882176,
+        "names": ["header", "config", "sync", "features", "decision", "account", "tape", "side", "stage", "published", "counters", "latency", "format", "shape"],
+        "formats": [HEADER, CONFIG, SYNC, FEATURES, DECISION, ACCOUNT, TAPE, (SIDE_BOOK, (2,)), (LEVEL, (32768,)), PUBLISHED, COUNTERS, (LATENCIES, (8,)), (FORMAT, (2,)), SHAPE],
+        "offsets": [0, 64, 384, 512, 768, 896, 9216, 205888, 2321856, 2846144, 2847616, 2848256, 2881536, 2883200],
+        "itemsize": 2883712,
     }
 )

@@ -1,0 +1,146 @@
+"""The exchanges' protocols, without I/O: which session serves which exchange, and what is asked about an instrument.
+
+`session(exchange, symbols)` makes the state machine; `base` says how a host drives it. NumPy alone is needed to
+import it.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from cwts.errors import CwtsError, InputError
+from cwts.exchanges import binance, okx
+from cwts.instruments import decimals_of, parse_instrument
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cwts.exchanges.base import Endpoints, Policy, Session
+    from cwts.instruments import Instrument
+
+SESSIONS: dict[str, type[Session]] = {
+    "binance": binance.BinanceSession,
+    "binance-usdm": binance.BinanceUsdmSession,
+    "binance-coinm": binance.BinanceCoinmSession,
+    "okx": okx.OkxSession,
+}
+
+
+def session(
+    exchange: str,
+    symbols: Sequence[str],
+    endpoints: Endpoints | None = None,
+    policy: Policy | None = None,
+    seed: int = 0,
+) -> Session:
+    """The state machine for some symbols of an exchange. Raises InputError."""
+    if exchange not in SESSIONS:
+        raise InputError(f"unknown exchange {exchange!r}: expected one of {', '.join(SESSIONS)}")
+    if not symbols:
+        raise InputError("at least one symbol is needed")
+    names = [symbol.upper() for symbol in symbols]
+    if len(set(names)) != len(names):
+        raise InputError(f"a symbol is named twice: {', '.join(names)}")
+    return SESSIONS[exchange](names, endpoints_of(exchange, endpoints), policy, seed)
+
+
+def endpoints_of(exchange: str, changed: Endpoints | None = None) -> dict[str, str]:
+    """The addresses of an exchange, with those in `changed` in place of its own. Raises InputError."""
+    if exchange not in SESSIONS:
+        raise InputError(f"unknown exchange {exchange!r}: expected one of {', '.join(SESSIONS)}")
+    own = dict(okx.ENDPOINTS if exchange == "okx" else binance.VENUES[exchange].endpoints)
+    for kind, url in (changed or {}).items():
+        if kind not in own:
+            raise InputError(f"{exchange} has no endpoint {kind!r}: expected one of {', '.join(own)}")
+        _check(url, "http" if kind == "rest" else "ws")
+        own[kind] = url.rstrip("/")
+    return own
+
+
+def moved(exchange: str, base: str) -> dict[str, str]:
+    """All addresses of an exchange on another host with the same paths: `ws://127.0.0.1:9000`. Raises InputError."""
+    parts = urlsplit(base)
+    if parts.scheme not in ("ws", "wss", "http", "https") or not parts.hostname:
+        raise InputError(f"an address like ws://127.0.0.1:9000 is expected, not {base!r}")
+    secure = "s" if parts.scheme in ("wss", "https") else ""
+    prefix = parts.path.rstrip("/")
+    result = {}
+    for kind, url in endpoints_of(exchange).items():
+        scheme = ("http" if kind == "rest" else "ws") + secure
+        result[kind] = urlunsplit((scheme, parts.netloc, prefix + urlsplit(url).path, "", ""))
+    return result
+
+
+def _check(url: str, scheme: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in (scheme, scheme + "s") or not parts.hostname:
+        raise InputError(f"an address that begins with {scheme}:// or {scheme}s:// is expected, not {url!r}")
+
+
+# -- what an instrument is ------------------------------------------------------------------------------------------
+
+
+def instruments_url(exchange: str, endpoints: Endpoints, symbol: str) -> str:
+    """GET: the exchange's own description of an instrument, for `instrument_of`."""
+    return (
+        okx.instruments_url(endpoints, symbol)
+        if exchange == "okx"
+        else binance.instruments_url(exchange, endpoints, symbol)
+    )
+
+
+def book_url(exchange: str, endpoints: Endpoints, symbol: str) -> str:
+    """GET: the book as deep as there is, for `price_of` and `finer`."""
+    if exchange == "okx":
+        return okx.depth_url(endpoints, symbol, 400)
+    return binance.depth_url(exchange, endpoints, symbol, binance.VENUES[exchange].depth_limit)
+
+
+def instrument_of(exchange: str, symbol: str, status: int, answer: bytes) -> Instrument:
+    """The instrument that the answer to `instruments_url` describes. Raises InputError where there is none."""
+    try:
+        found = json.loads(answer)
+    except ValueError:
+        found = None
+    if isinstance(found, dict):
+        code = found.get("code")
+        if code in (-1121, -1100) or (
+            exchange == "okx" and (code in ("51000", "51001") or (code == "0" and not found.get("data")))
+        ):
+            raise InputError(f"{exchange} has no symbol {symbol.upper()}")
+        if status != 200 or (exchange == "okx" and code != "0"):
+            raise CwtsError(f"{exchange} does not tell about {symbol.upper()}: {found.get('msg') or f'HTTP {status}'}")
+    elif status != 200:
+        raise CwtsError(f"{exchange} does not tell about {symbol.upper()}: HTTP {status}")
+    return parse_instrument(answer, exchange, symbol, name=exchange)
+
+
+def finer(exchange: str, instrument: Instrument, answer: bytes) -> Instrument:
+    """The instrument in units fine enough for every level of the book in the answer to `book_url`.
+
+    A book holds orders that are older than today's rules: BTCUSDT has quantities of 6 decimals at a lot of 0.00001.
+    Binance spot sends every number with 8 decimals, so quantities get all of them.
+    """
+    try:
+        found = json.loads(answer)
+        book = found["data"][0] if exchange == "okx" else found
+        levels = [*book["bids"], *book["asks"]]
+        prices, quantities = (max((decimals_of(Decimal(str(level[i]))) for level in levels), default=0) for i in (0, 1))
+    except (ValueError, InvalidOperation, KeyError, IndexError, TypeError):
+        prices = quantities = 0
+    if exchange == "binance":
+        quantities = 8
+    return instrument.with_decimals(min(prices, 12), min(quantities, 12))
+
+
+def price_of(exchange: str, answer: bytes) -> Decimal | None:
+    """The price in the answer to `book_url`, if there is one."""
+    try:
+        found = json.loads(answer)
+        text = okx.price_of(found) if exchange == "okx" else binance.price_of(found)
+        return Decimal(text) if text else None
+    except (ValueError, InvalidOperation, KeyError, IndexError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,428 @@
+"""Binance spot, USD-M and COIN-M: what to subscribe to, when to get a snapshot, how to sign. Pure; see `base`.
+
+Sources: developers.binance.com, "WebSocket Streams" and "WebSocket API" (spot), "Websocket Market Streams" (USD-M,
+COIN-M).
+
+1. `wss://stream.binance.com:9443/stream` (spot), `wss://dstream.binance.com/stream` (COIN-M). USD-M routes by path
+   since 2026-04-23: `/public` (depth, bookTicker), `/market` (aggTrade, forceOrder), `/private`; a stream on the
+   wrong path stays silent without an error.
+2. A connection ends after 24 h; `{"e":"serverShutdown"}` announces an earlier end. At most 1,024 streams; 5 (spot) or
+   10 (futures) messages a second from us; 300 connections in 5 minutes from an address.
+3. The server pings (spot every 20 s, futures every 3 minutes) and wants a pong with the same payload: the transport
+   answers. A page does not see pings, so a silent connection is probed with LIST_SUBSCRIPTIONS, which works
+   everywhere.
+4. `{"method":"SUBSCRIBE","params":[…],"id":n}` answers `{"result":null,"id":n}`, or an error with `code` and `msg`. A
+   stream of a symbol that does not exist is acknowledged and stays silent: only the snapshot's error -1121 tells.
+5. The book: buffer the updates, get a snapshot, apply (sync.c has the rules in full). So a snapshot is asked for when
+   the first update has been buffered (or none has come for a while: a quiet symbol), and again when the kernel found
+   it too old or saw a gap.
+6. Snapshots: WebSocket API `depth` on spot (`limit` 5000 costs 250 of 6,000 a minute) and USD-M (1000 costs 20 of
+   2,400). COIN-M's WebSocket API has orders and account only: there it is GET /dapi/v1/depth.
+7. An error 429 or 418, or code -1003, says when to come back: `retryAfter`, milliseconds since 1970.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
+
+from cwts.errors import InputError
+from cwts.exchanges.base import DROP, MS, OPEN, SECOND, Book, Budget, Fetch, Link, Note, Recent, Send, Session, Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from cwts.exchanges.base import Endpoints, Payload, Policy
+
+MAX_STREAMS = 200  # of the 1,024 that a connection may have: one subscription message stays small
+
+
+@dataclass(frozen=True)
+class Venue:
+    """One of Binance's three markets."""
+
+    roles: Mapping[str, tuple[str, ...]]  # connection → the streams of each symbol on it
+    book_role: str
+    depth_limit: int
+    depth_weight: int
+    weight_per_minute: int  # half of what the exchange allows: we are not alone at this address
+    api: bool  # snapshots by WebSocket API
+    rest: str  # path of the REST API
+    endpoints: Mapping[str, str]
+
+
+VENUES = {
+    "binance": Venue(
+        {"stream": ("depth@100ms", "trade", "bookTicker")},
+        "stream", 5000, 250, 3000, api=True, rest="/api/v3",
+        endpoints={
+            "stream": "wss://stream.binance.com:9443/stream",
+            "api": "wss://ws-api.binance.com:443/ws-api/v3",
+            "rest": "https://api.binance.com",
+        },
+    ),
+    "binance-usdm": Venue(
+        {"public": ("depth@100ms", "bookTicker"), "market": ("aggTrade", "forceOrder")},
+        "public", 1000, 20, 1200, api=True, rest="/fapi/v1",
+        endpoints={
+            "public": "wss://fstream.binance.com/public/stream",
+            "market": "wss://fstream.binance.com/market/stream",
+            "api": "wss://ws-fapi.binance.com/ws-fapi/v1",
+            "rest": "https://fapi.binance.com",
+        },
+    ),
+    "binance-coinm": Venue(
+        {"stream": ("depth@100ms", "aggTrade", "bookTicker", "forceOrder")},
+        "stream", 1000, 20, 1200, api=False, rest="/dapi/v1",
+        endpoints={"stream": "wss://dstream.binance.com/stream", "rest": "https://dapi.binance.com"},
+    ),
+}  # fmt: skip
+
+_DEPTH, _TRADE, _OTHER = 0, 1, 2
+_WHAT = {b"depth": _DEPTH, b"trade": _TRADE, b"aggTrade": _TRADE, b"bookTicker": _OTHER, b"forceOrder": _OTHER}
+_EVENTS = {b"depthUpdate": _DEPTH, b"trade": _TRADE, b"aggTrade": _TRADE, b"bookTicker": _OTHER, b"forceOrder": _OTHER}
+_HEAD = b'{"stream":"'
+_STREAM = re.compile(rb'"stream"\s*:\s*"([^"@]+)@([A-Za-z]+)[^"]*"')
+_EVENT = re.compile(rb'"e"\s*:\s*"([A-Za-z]+)"')
+_SYMBOL = re.compile(rb'"s"\s*:\s*"([^"]+)"')
+_TRADE_ID = re.compile(rb'"[ta]"\s*:\s*([0-9]+)')
+_ID = re.compile(rb'"id"\s*:\s*"?([0-9]+)"?')
+_OK = re.compile(rb'"status"\s*:\s*200\b')
+_STREAM_NUMBER = {"stream": 0, "public": 0, "market": 4, "api": 8}
+
+
+class BinanceSession(Session):
+    """The connections that symbols of one of Binance's markets need: `market` is a key of VENUES."""
+
+    exchange: ClassVar[str] = "binance"
+    market: ClassVar[str] = "binance"
+
+    def __init__(
+        self, symbols: Sequence[str], endpoints: Endpoints | None = None, policy: Policy | None = None, seed: int = 0
+    ) -> None:
+        venue = self.venue = VENUES[self.market]
+        super().__init__([symbol.upper() for symbol in symbols], {**venue.endpoints, **(endpoints or {})}, policy, seed)
+        for role, streams in venue.roles.items():
+            if len(symbols) * len(streams) > MAX_STREAMS:
+                raise InputError(
+                    f"{len(symbols)} symbols need more than {MAX_STREAMS} streams on one: use several processes"
+                )
+            for replica in range(self.policy.replicas):
+                self.slots.append(Slot(role, replica, _STREAM_NUMBER[role] + replica % 4, self.endpoints[role]))
+        self._api = Slot("api", 0, _STREAM_NUMBER["api"], self.endpoints.get("api", ""), wanted=False)
+        if venue.api:
+            self.slots.append(self._api)
+        self._by_symbol = {book.symbol.encode(): book.index for book in self.books}
+        self._routes: dict[bytes, tuple[int, int]] = {}  # stream name → (instrument, what it carries)
+        self._trades = [Recent() for _ in self.books]
+        self._requests: dict[int, int] = {}  # request → instrument
+        self._queue: list[str] = []  # requests that wait for the connection
+        self._request = 0
+        self._api_used_ns = 0
+        self._budget = Budget(venue.weight_per_minute)
+
+    # -- streams ----------------------------------------------------------------------------------------------------
+
+    def _greet(self, now: int, link: Link) -> None:
+        if link.slot.role == "api":
+            self._api_used_ns = now
+            for text in self._queue:
+                self.actions.append(Send(link.number, text))
+            self._queue.clear()
+            return
+        streams = [f"{book.symbol.lower()}@{name}" for book in self.books for name in self.venue.roles[link.slot.role]]
+        self._request += 1
+        link.pending = {str(self._request)}
+        text = json.dumps({"method": "SUBSCRIBE", "params": streams, "id": self._request}, separators=(",", ":"))
+        self.actions.append(Send(link.number, text))
+
+    def _probe(self, now: int, link: Link) -> None:
+        del now
+        self._request += 1
+        method = "ping" if link.slot.role == "api" else "LIST_SUBSCRIPTIONS"
+        self.actions.append(Send(link.number, f'{{"method":"{method}","id":{self._request}}}'))
+
+    def message(self, now: int, number: int, payload: Payload) -> int:
+        """A message came; see `Session.message`."""
+        link = self._links.get(number)
+        if link is None:
+            return DROP
+        link.last_ns, link.probed_ns = now, 0
+        link.messages += 1
+        if link.slot.role == "api":
+            return self._answer(now, link, payload)
+        head = bytes(payload[:96])
+        route = self._routes.get(head[11 : head.find(b'"', 11)]) if head.startswith(_HEAD) else None
+        if route is None:
+            route = self._route(head, payload)
+            if route is None:
+                self._control(now, link, payload)
+                return DROP
+        instrument, what = route
+        link.data_ns = now
+        if what == _DEPTH:
+            book = self.books[instrument]
+            link.seen.add(instrument)
+            book.updates = True
+        elif what == _TRADE:
+            match = _TRADE_ID.search(payload)
+            if match and not self._trades[instrument].add(int(match[1])):
+                self.books[instrument].repeats += 1
+                return DROP
+        return instrument
+
+    def _route(self, head: bytes, payload: Payload) -> tuple[int, int] | None:
+        """Instrument and content of a message whose stream name is new, or that has none."""
+        match = _STREAM.search(head)
+        if match:
+            instrument, what = self._by_symbol.get(match[1].upper()), _WHAT.get(match[2])
+            if instrument is None or what is None:
+                return None
+            if head.startswith(_HEAD):
+                self._routes[head[11 : head.find(b'"', 11)]] = (instrument, what)
+            return instrument, what
+        event, symbol = _EVENT.search(head), _SYMBOL.search(payload)
+        if event and symbol:
+            instrument, what = self._by_symbol.get(symbol[1]), _EVENTS.get(event[1])
+            if instrument is not None and what is not None:
+                return instrument, what
+        return None
+
+    def _control(self, now: int, link: Link, payload: Payload) -> None:
+        """Acknowledgements, errors, announcements."""
+        try:
+            message = json.loads(bytes(payload))
+        except (ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict):
+            link.slot.garbage += 1
+            return
+        inner = message.get("data")
+        if message.get("e") == "serverShutdown" or (isinstance(inner, dict) and inner.get("e") == "serverShutdown"):
+            self._rotate(now, link, "the server announced that it shuts down")
+            return
+        error = message.get("error", message if "code" in message and "msg" in message else None)
+        if isinstance(error, dict):
+            text = f"{error.get('msg', 'refused')} (code {error.get('code', '?')})"
+            if link.pending:
+                self._fail(f"the subscription was refused: {text}", bad_input=True)
+            else:
+                self.actions.append(Note("warning", f"{link.slot.role}: {text}"))
+            return
+        identity = str(message.get("id"))
+        if identity in link.pending:
+            link.pending.discard(identity)
+            link.acked_ns = now
+        elif "result" not in message:
+            link.slot.garbage += 1
+
+    # -- snapshots --------------------------------------------------------------------------------------------------
+
+    def _need_book(self, now: int, book: Book) -> None:
+        if book.request or not book.updates or now < book.retry_ns:
+            return
+        if wait := self._budget.wait_ns(now, self.venue.depth_weight):
+            book.retry_ns = now + wait
+            return
+        self._request += 1
+        book.request, book.asked_ns = self._request, now
+        book.snapshots += 1
+        self._requests[self._request] = book.index
+        if self.venue.api:
+            params = {"symbol": book.symbol, "limit": self.venue.depth_limit}
+            self._ask(
+                now, json.dumps({"id": self._request, "method": "depth", "params": params}, separators=(",", ":"))
+            )
+        else:
+            self.actions.append(
+                Fetch(self._request, depth_url(self.market, self.endpoints, book.symbol, self.venue.depth_limit))
+            )
+
+    def _ask(self, now: int, text: str) -> None:
+        """Sends a request, on a connection that is opened for it if there is none."""
+        self._api.wanted = True
+        self._api_used_ns = now
+        link = self._api.current
+        if link is not None and link.state == OPEN:
+            self.actions.append(Send(link.number, text))
+            return
+        self._queue.append(text)
+        if link is None and now >= self._api.retry_ns:
+            self._open(now, self._api)
+
+    def _answer(self, now: int, link: Link, payload: Payload) -> int:
+        """An answer of the WebSocket API."""
+        match = _ID.search(payload[:256]) or _ID.search(payload)
+        if b'"serverShutdown"' in bytes(payload[:256]):
+            self._drop(now, link, "the server announced that it shuts down")
+            return DROP
+        instrument = self._requests.pop(int(match[1]), None) if match else None
+        if match is None or instrument is None:
+            if match is None:
+                link.slot.garbage += 1
+            return DROP
+        self._api_used_ns = now
+        request = int(match[1])
+        if _OK.search(payload[:256]) or _OK.search(payload):
+            return self._snapshot(now, request, instrument)
+        self._refused(now, request, instrument, payload)
+        return DROP
+
+    def fetched(self, now: int, request: int, status: int, payload: Payload, why: str = "") -> int:
+        """The answer to a Fetch; see `Session.fetched`."""
+        instrument = self._requests.pop(request, None)
+        if instrument is None:
+            return DROP
+        if status == 200:
+            return self._snapshot(now, request, instrument)
+        if status:
+            self._refused(now, request, instrument, payload)
+        else:
+            self._missed(now, self.books[instrument], request, why)
+        return DROP
+
+    def _snapshot(self, now: int, request: int, instrument: int) -> int:
+        """A snapshot that was asked for before the book was thrown away once more is of no use."""
+        book = self.books[instrument]
+        if book.request != request:
+            return DROP
+        book.request = 0
+        # If the kernel does not take it (too old), the next need waits a little.
+        book.retry_ns = now + self._resync_wait(book)
+        return instrument
+
+    def _refused(self, now: int, request: int, instrument: int, payload: Payload) -> None:
+        """An error in place of a snapshot."""
+        book = self.books[instrument]
+        error: dict[str, Any] = {}
+        try:
+            found = json.loads(bytes(payload))
+            if isinstance(found, dict):
+                error = found["error"] if isinstance(found.get("error"), dict) else found
+        except (ValueError, RecursionError):
+            pass
+        code, text = error.get("code"), str(error.get("msg", "no reason given"))
+        if code in (-1121, -1122):
+            self._fail(f"there is no symbol {book.symbol} ({text})", bad_input=True)
+            return
+        data = error.get("data")
+        after = data.get("retryAfter") if isinstance(data, dict) else None
+        self._missed(now, book, request, f"{text} (code {code})")
+        if code in (-1003, -1015):
+            wait = after * MS - now if isinstance(after, int) else 60 * SECOND
+            book.retry_ns = now + min(max(wait, SECOND), 3600 * SECOND)
+
+    def _missed(self, now: int, book: Book, request: int, why: str) -> None:
+        if book.request == request:
+            book.request = 0
+            book.retry_ns = now + self._resync_wait(book)
+            self.actions.append(Note("warning", f"{book.symbol}: no snapshot: {why}"))
+
+    def _after_reset(self, now: int, book: Book) -> None:
+        if now - book.synced_ns > self.policy.stable_ns:
+            book.attempt, book.retry_ns = 0, 0
+
+    def _lose(self, now: int, link: Link, why: str) -> None:
+        super()._lose(now, link, why)
+        if link.slot.role == "api":
+            self._queue.clear()
+            self._requests.clear()
+            for book in self.books:
+                if book.request:
+                    self._missed(now, book, book.request, why)
+
+    def _tend(self, now: int, link: Link) -> None:
+        super()._tend(now, link)
+        quiet = link.acked_ns and now - link.acked_ns >= self.policy.overlap_ns
+        if quiet and link.slot.role == self.book_role and len(link.seen) < len(self.books):
+            link.seen.update(range(len(self.books)))  # acknowledged, and nothing happens: a quiet symbol
+
+    def _tick(self, now: int) -> None:
+        policy = self.policy
+        for book in self.books:
+            if book.request and now - book.asked_ns > policy.answer_timeout_ns:
+                self._requests.pop(book.request, None)
+                self._missed(now, book, book.request, f"no answer in {policy.answer_timeout_ns // SECOND} s")
+                if self._api.current is not None:
+                    self._drop(now, self._api.current, "no answer to a request")
+            if not book.synced:
+                book.updates = book.updates or self._carried(book.index)
+                self._need_book(now, book)
+        api = self._api
+        if api.wanted and now - self._api_used_ns > policy.api_idle_ns and not self._requests and not self._queue:
+            api.wanted = False
+            if api.current is not None:
+                self._drop(now, api.current, "idle")
+
+
+class BinanceUsdmSession(BinanceSession):
+    """USD-M futures: two connections, /public for the book and /market for trades."""
+
+    exchange: ClassVar[str] = "binance-usdm"
+    market: ClassVar[str] = "binance-usdm"
+
+
+class BinanceCoinmSession(BinanceSession):
+    """COIN-M futures: one connection, snapshots by REST."""
+
+    exchange: ClassVar[str] = "binance-coinm"
+    market: ClassVar[str] = "binance-coinm"
+
+
+for _session in (BinanceSession, BinanceUsdmSession, BinanceCoinmSession):
+    _session.book_role = VENUES[_session.market].book_role
+
+
+# -- addresses ------------------------------------------------------------------------------------------------------
+
+
+def depth_url(market: str, endpoints: Endpoints, symbol: str, limit: int) -> str:
+    """GET: a snapshot of the book."""
+    return f"{endpoints['rest']}{VENUES[market].rest}/depth?symbol={quote(symbol.upper())}&limit={limit}"
+
+
+def instruments_url(market: str, endpoints: Endpoints, symbol: str) -> str:
+    """GET: the rules of one symbol (spot) or of all (futures take no symbol)."""
+    query = f"?symbol={quote(symbol.upper())}" if market == "binance" else ""
+    return f"{endpoints['rest']}{VENUES[market].rest}/exchangeInfo{query}"
+
+
+def price_of(answer: Any) -> str | None:
+    """A recent price out of the answer to `depth_url`: the best bid, or the best ask."""
+    for side in ("bids", "asks"):
+        levels = answer.get(side) if isinstance(answer, dict) else None
+        if levels:
+            return str(levels[0][0])
+    return None
+
+
+# -- signatures -----------------------------------------------------------------------------------------------------
+
+
+def signing_payload(params: Mapping[str, object]) -> bytes:
+    """What is signed for the WebSocket API: all parameters except `signature`, in alphabetical order, `k=v&…`, UTF-8.
+
+    developers.binance.com, WebSocket API, "SIGNED request security"; values as they are sent, not percent-encoded.
+    """
+    return "&".join(f"{key}={_text(value)}" for key, value in sorted(params.items()) if key != "signature").encode()
+
+
+def signed(params: Mapping[str, object], sign: Callable[[bytes], str]) -> dict[str, object]:
+    """The parameters with `signature`. `sign`: bytes to the signature's text (see `cwts.exchanges.signing`)."""
+    return {**params, "signature": sign(signing_payload(params))}
+
+
+def request_text(identity: int | str, method: str, params: Mapping[str, object]) -> str:
+    """A request of the WebSocket API."""
+    return json.dumps(
+        {"id": identity, "method": method, "params": dict(params)}, separators=(",", ":"), ensure_ascii=False
+    )
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

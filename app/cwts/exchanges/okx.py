@@ -1,0 +1,324 @@
+"""OKX v5, spot and derivatives: what to subscribe to, in which order updates count, how to sign. Pure; see `base`.
+
+Source: www.okx.com/docs-v5, "WebSocket" and "Order book channel".
+
+1. `wss://ws.okx.com:8443/ws/v5/public`; `{"op":"subscribe","args":[{"channel":…,"instId":…}]}`, each argument
+   answered by `{"event":"subscribe","arg":…}`, or all by `{"event":"error","code":…,"msg":…}`.
+2. At most 3 connections a second from an address, 480 subscribe, unsubscribe and login operations an hour on a
+   connection.
+3. The text `ping` is answered by the text `pong`; a connection that is idle for 30 s is cut.
+4. `{"event":"notice","code":"64008"}` announces that the connection will be closed for an upgrade: open another one.
+5. `books`: the snapshot comes in band (`action` snapshot, prevSeqId -1), then updates every 100 ms. The chain is
+   prevSeqId == the last seqId. seqId == prevSeqId holds nothing (keep-alive, about once a minute); seqId < prevSeqId
+   after a matching prevSeqId is a legal reset. Anything else is a gap: unsubscribe and subscribe again.
+6. A server may join updates differently from another, so two connections' chains need not have the same links. With
+   A/B connections the book follows one of them, the *leader*; a message of the other one leads from then on if it
+   continues the chain. A repetition is a seqId that was applied, not merely a lower one: after a reset that we missed
+   all are lower.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections import deque
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
+
+from cwts.errors import InputError
+from cwts.exchanges.base import DROP, HOUR, OPEN, SECOND, Book, Link, Note, Recent, Send, Session, Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cwts.exchanges.base import Endpoints, Payload, Policy
+
+ENDPOINTS = {"public": "wss://ws.okx.com:8443/ws/v5/public", "rest": "https://www.okx.com"}
+CHANNELS = ("books", "trades", "bbo-tbt")
+MAX_SYMBOLS = 60
+OPERATIONS_PER_HOUR = 400  # of 480: what is left is for people
+LEADER_SILENT_NS = 2 * SECOND  # after which another connection that is ahead takes over
+
+_BOOKS, _TRADES, _OTHER = 0, 1, 2
+_WHAT = {"books": _BOOKS, "trades": _TRADES, "bbo-tbt": _OTHER}
+_HEAD = b'{"arg":'
+_SEQ = re.compile(rb'"seqId"\s*:\s*(-?[0-9]+)')
+_PREVIOUS = re.compile(rb'"prevSeqId"\s*:\s*(-?[0-9]+)')
+_SNAPSHOT = re.compile(rb'"action"\s*:\s*"snapshot"')
+_TRADE_ID = re.compile(rb'"tradeId"\s*:\s*"([0-9]+)"')
+_ARGUMENT = re.compile(rb'"arg"\s*:\s*(\{[^{}]*\})')
+
+# Codes that trying again does not cure: www.okx.com/docs-v5, "Error Code, WebSocket".
+_HOPELESS = {"60012", "60013", "60018", "60019", "50014", "51000", "51001"}
+
+
+class _Chain:
+    """Where an instrument's chain of updates is."""
+
+    __slots__ = ("applied", "last", "leader", "leader_ns")
+
+    def __init__(self) -> None:
+        self.last: int | None = None  # seqId of the newest message that went to the kernel
+        self.leader = 0  # link
+        self.leader_ns = 0
+        self.applied = Recent(512)
+
+
+class OkxSession(Session):
+    """The connection (or its replicas) that instruments of OKX need."""
+
+    exchange: ClassVar[str] = "okx"
+    book_role: ClassVar[str] = "public"
+
+    def __init__(
+        self, symbols: Sequence[str], endpoints: Endpoints | None = None, policy: Policy | None = None, seed: int = 0
+    ) -> None:
+        super().__init__([symbol.upper() for symbol in symbols], {**ENDPOINTS, **(endpoints or {})}, policy, seed)
+        if len(symbols) > MAX_SYMBOLS:
+            raise InputError(
+                f"at most {MAX_SYMBOLS} instruments on one connection, not {len(symbols)}: use several processes"
+            )
+        self.slots = [
+            Slot("public", replica, replica % 4, self.endpoints["public"]) for replica in range(self.policy.replicas)
+        ]
+        self._chains = [_Chain() for _ in self.books]
+        self._trades = [Recent() for _ in self.books]
+        self._routes: dict[bytes, tuple[int, int]] = {}
+        self._by_symbol = {book.symbol: book.index for book in self.books}
+        self._operations: dict[int, deque[int]] = {}  # link → when
+
+    # -- subscriptions ----------------------------------------------------------------------------------------------
+
+    def _greet(self, now: int, link: Link) -> None:
+        arguments = [{"channel": channel, "instId": book.symbol} for book in self.books for channel in CHANNELS]
+        link.pending = {_key(argument) for argument in arguments}
+        self._operate(now, link, "subscribe", arguments)
+
+    def _operate(self, now: int, link: Link, operation: str, arguments: list[dict[str, str]]) -> None:
+        self._operations.setdefault(link.number, deque()).append(now)
+        text = json.dumps({"op": operation, "args": arguments}, separators=(",", ":"))
+        self.actions.append(Send(link.number, text))
+
+    def _probe(self, now: int, link: Link) -> None:
+        del now
+        self.actions.append(Send(link.number, "ping"))
+
+    # -- messages ---------------------------------------------------------------------------------------------------
+
+    def message(self, now: int, number: int, payload: Payload) -> int:
+        """A message came; see `Session.message`."""
+        link = self._links.get(number)
+        if link is None:
+            return DROP
+        link.last_ns, link.probed_ns = now, 0
+        link.messages += 1
+        head = bytes(payload[:160])
+        route = self._routes.get(head[7 : head.find(b"}")]) if head.startswith(_HEAD) else None
+        if route is None:
+            route = self._route(head, payload)
+            if route is None:
+                self._control(now, link, head, payload)
+                return DROP
+        instrument, what = route
+        link.data_ns = now
+        if what == _BOOKS:
+            return instrument if self._next(now, link, instrument, head, payload) else DROP
+        if what == _TRADES:
+            match = _TRADE_ID.search(payload)
+            if match and not self._trades[instrument].add(int(match[1])):
+                self.books[instrument].repeats += 1
+                return DROP
+        return instrument
+
+    def _route(self, head: bytes, payload: Payload) -> tuple[int, int] | None:
+        """Instrument and channel of a message whose argument is new."""
+        match = _ARGUMENT.search(payload)
+        if match is None or b'"data"' not in bytes(payload[: match.start() + len(match[0]) + 256]):
+            return None
+        try:
+            argument = json.loads(match[1])
+        except ValueError:
+            return None
+        instrument, what = self._by_symbol.get(str(argument.get("instId"))), _WHAT.get(str(argument.get("channel")))
+        if instrument is None or what is None or b'"event"' in head:
+            return None
+        if head.startswith(_HEAD):
+            self._routes[head[7 : head.find(b"}")]] = (instrument, what)
+        return instrument, what
+
+    def _next(self, now: int, link: Link, instrument: int, head: bytes, payload: Payload) -> bool:
+        """Whether a book message goes to the kernel; rules 5 and 6."""
+        chain, book = self._chains[instrument], self.books[instrument]
+        tail = payload[max(0, len(payload) - 160) :]
+        found, before = _SEQ.search(tail) or _SEQ.search(payload), _PREVIOUS.search(tail) or _PREVIOUS.search(payload)
+        if found is None:
+            return True  # from before May 2023, or damaged: the kernel judges
+        sequence, previous = int(found[1]), int(before[1]) if before else -1
+        leads = chain.leader in (0, link.number)
+        if _SNAPSHOT.search(head) or previous == -1:
+            link.seen.add(instrument)
+            if not leads and book.synced:
+                book.repeats += 1
+                return False
+            if book.synced and sequence in chain.applied:
+                book.repeats += 1  # the same snapshot twice
+                return False
+            chain.applied.clear()
+            self._lead(now, chain, link, sequence)
+            book.request = 0
+            book.retry_ns = now + self._resync_wait(book)  # if this one does not last either
+            return True
+        if previous == chain.last:
+            if sequence == previous and not leads:
+                return False  # the leader keeps its own connection alive
+            self._lead(now, chain, link, sequence)
+            return True
+        if sequence in chain.applied:
+            book.repeats += 1
+            if leads:
+                chain.leader_ns = now
+            return False
+        if leads:
+            self._lead(now, chain, link, sequence)
+            return True  # a gap: the kernel says so
+        if chain.last is not None and sequence > chain.last and now - chain.leader_ns > LEADER_SILENT_NS:
+            self._lead(now, chain, link, sequence)
+            return True  # the leader does not bring anything any more
+        return False
+
+    @staticmethod
+    def _lead(now: int, chain: _Chain, link: Link, sequence: int) -> None:
+        chain.leader, chain.leader_ns, chain.last = link.number, now, sequence
+        chain.applied.add(sequence)
+
+    def _control(self, now: int, link: Link, head: bytes, payload: Payload) -> None:
+        """Answers to operations, notices, pongs."""
+        if head == b"pong":
+            return
+        try:
+            message = json.loads(bytes(payload))
+        except (ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict):
+            link.slot.garbage += 1
+            return
+        event = message.get("event")
+        if event == "subscribe":
+            argument = message.get("arg")
+            link.pending.discard(_key(argument) if isinstance(argument, dict) else "")
+            if not link.pending:
+                link.acked_ns = link.acked_ns or now
+        elif event == "error":
+            self._refused(now, link, str(message.get("code", "?")), str(message.get("msg", "refused")))
+        elif event == "notice":
+            self._rotate(now, link, f"the exchange says: {message.get('msg', 'reconnect')}")
+        elif event == "channel-conn-count-error":
+            self._drop(now, link, "too many connections for this channel")
+        elif event not in ("unsubscribe", "channel-conn-count", "login") and "data" not in message:
+            link.slot.garbage += 1
+
+    def _refused(self, now: int, link: Link, code: str, text: str) -> None:
+        if code in _HOPELESS:
+            self._fail(f"the subscription was refused: {text} (code {code})", bad_input=True)
+        else:
+            self._drop(now, link, f"{text} (code {code})")
+
+    # -- books ------------------------------------------------------------------------------------------------------
+
+    def _need_book(self, now: int, book: Book) -> None:
+        """Subscribes again; the snapshot comes in band. A new connection brings one by itself."""
+        chain = self._chains[book.index]
+        link = self._links.get(chain.leader) if chain.leader else None
+        if link is None or link.state != OPEN:
+            link = next((link for link in self._links.values() if link.state == OPEN), None)
+        if book.request or link is None or link.pending or now < book.retry_ns:
+            return
+        if now - link.opened_ns < self.policy.answer_timeout_ns and book.index not in link.seen:
+            return  # the first snapshot of this connection is still to come
+        operations = self._operations.setdefault(link.number, deque())
+        while operations and now - operations[0] > HOUR:
+            operations.popleft()
+        if len(operations) + 2 > OPERATIONS_PER_HOUR:
+            self._drop(now, link, "too many new subscriptions in an hour")
+            return
+        argument = {"channel": "books", "instId": book.symbol}
+        book.request, book.asked_ns = 1, now
+        book.snapshots += 1
+        chain.leader, chain.last = link.number, None
+        self._operate(now, link, "unsubscribe", [argument])
+        self._operate(now, link, "subscribe", [argument])
+
+    def _after_reset(self, now: int, book: Book) -> None:
+        chain = self._chains[book.index]
+        chain.last, chain.leader = None, 0
+        chain.applied.clear()
+        if now - book.synced_ns > self.policy.stable_ns:
+            book.attempt, book.retry_ns = 0, 0
+
+    def _forget(self, now: int, link: Link) -> None:
+        self._operations.pop(link.number, None)
+        for chain in self._chains:
+            if chain.leader == link.number:
+                chain.leader = 0
+        super()._forget(now, link)
+
+    def _tick(self, now: int) -> None:
+        for book in self.books:
+            if book.synced:
+                continue
+            if book.request and now - book.asked_ns > self.policy.answer_timeout_ns:
+                book.request = 0
+                book.retry_ns = now + self._resync_wait(book)
+                self.actions.append(Note("warning", f"{book.symbol}: no snapshot came after a new subscription"))
+            self._need_book(now, book)
+
+
+def _key(argument: dict[str, Any]) -> str:
+    return f"{argument.get('channel')} {argument.get('instId')}"
+
+
+# -- addresses ------------------------------------------------------------------------------------------------------
+
+
+def instruments_url(endpoints: Endpoints, symbol: str) -> str:
+    """GET: the rules of one instrument."""
+    query = f"instType={instrument_type(symbol)}&instId={quote(symbol.upper())}"
+    return f"{endpoints['rest']}/api/v5/public/instruments?{query}"
+
+
+def depth_url(endpoints: Endpoints, symbol: str, limit: int) -> str:
+    """GET: the best levels."""
+    return f"{endpoints['rest']}/api/v5/market/books?instId={quote(symbol.upper())}&sz={limit}"
+
+
+def price_of(answer: Any) -> str | None:
+    """A recent price out of the answer to `depth_url`."""
+    rows = answer.get("data") if isinstance(answer, dict) else None
+    for side in ("bids", "asks"):
+        if rows and rows[0].get(side):
+            return str(rows[0][side][0][0])
+    return None
+
+
+def instrument_type(symbol: str) -> str:
+    """As the identifier tells: BTC-USDT, BTC-USDT-SWAP, BTC-USD-261225 (FUTURES), BTC-USD-261225-90000-C (OPTION)."""
+    parts = symbol.upper().split("-")
+    if len(parts) <= 2:
+        return "SPOT"
+    return "SWAP" if parts[2] == "SWAP" else "OPTION" if len(parts) == 5 else "FUTURES"
+
+
+# -- signatures -----------------------------------------------------------------------------------------------------
+
+
+def login_payload(timestamp: str) -> bytes:
+    """What is signed to log in: the seconds since 1970, "GET", "/users/self/verify" (www.okx.com/docs-v5, "Login")."""
+    return f"{timestamp}GET/users/self/verify".encode()
+
+
+def login_text(key: str, passphrase: str, timestamp: str, sign: Callable[[bytes], bytes]) -> str:
+    """The login operation. `sign`: bytes to the HMAC-SHA256 digest."""
+    signature = base64.b64encode(sign(login_payload(timestamp))).decode()
+    argument = {"apiKey": key, "passphrase": passphrase, "timestamp": timestamp, "sign": signature}
+    return json.dumps({"op": "login", "args": [argument]}, separators=(",", ":"))

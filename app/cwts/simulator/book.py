@@ -1,0 +1,135 @@
+"""The exchange's own order book: exact, every level as it was sent, with the id of the last change in it.
+
+Owns levels and their order. What ids mean to a client, and who may trade against the levels, is others' business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left, insort
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+BID, ASK = 0, 1
+ZERO = Decimal(0)
+
+Level = list[str]  # price, quantity and whatever else the exchange puts behind them, as sent
+
+_numbers: dict[str, Decimal] = {}
+
+
+def number(text: str) -> Decimal:
+    """A decimal from its text; the texts of a market repeat, so they are kept."""
+    value = _numbers.get(text)
+    if value is None:
+        if len(_numbers) > 500_000:
+            _numbers.clear()
+        value = _numbers[text] = Decimal(text)
+    return value
+
+
+def plain(value: Decimal) -> str:
+    """Without exponent or trailing zeros."""
+    written = format(value, "f")
+    return written.rstrip("0").rstrip(".") if "." in written else written
+
+
+class Ladder:
+    """One side of a book."""
+
+    __slots__ = ("_prices", "levels", "side")
+
+    def __init__(self, side: int) -> None:
+        self.side = side
+        self._prices: list[Decimal] = []  # ascending
+        self.levels: dict[Decimal, Level] = {}
+
+    def __len__(self) -> int:
+        return len(self._prices)
+
+    def __iter__(self) -> Iterator[Decimal]:
+        """Prices from best to worst."""
+        return reversed(self._prices) if self.side == BID else iter(self._prices)
+
+    @property
+    def best(self) -> Decimal | None:
+        """The best price."""
+        if not self._prices:
+            return None
+        return self._prices[-1] if self.side == BID else self._prices[0]
+
+    def quantity(self, price: Decimal) -> Decimal:
+        """What is displayed at a price; 0 where there is no level."""
+        level = self.levels.get(price)
+        return number(level[1]) if level else ZERO
+
+    def set(self, level: Level) -> None:
+        """Replaces a level; quantity 0 removes it."""
+        price = number(level[0])
+        if not level[1].strip("0."):
+            if self.levels.pop(price, None) is not None:
+                del self._prices[bisect_left(self._prices, price)]
+        elif price in self.levels:
+            self.levels[price] = level
+        else:
+            self.levels[price] = level
+            insort(self._prices, price)
+
+    def top(self, depth: int | None = None) -> list[Level]:
+        """The best levels as sent, best first."""
+        prices = self._prices
+        if depth is not None:
+            prices = prices[-depth:] if self.side == BID else prices[:depth]
+            if depth <= 0:
+                prices = []
+        chosen = [self.levels[price] for price in prices]
+        return chosen[::-1] if self.side == BID else chosen
+
+    def clear(self) -> None:
+        """Removes every level."""
+        self._prices.clear()
+        self.levels.clear()
+
+
+class Book:
+    """Both sides and the id of the last change."""
+
+    def __init__(self) -> None:
+        self.bids = Ladder(BID)
+        self.asks = Ladder(ASK)
+        self.sides = (self.bids, self.asks)
+        self.last_id = 0
+
+    def apply(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
+        """Applies changed levels. The id is the caller's to set."""
+        for level in bids:
+            self.bids.set(level)
+        for level in asks:
+            self.asks.set(level)
+
+    def difference(self, bids: Sequence[Level], asks: Sequence[Level]) -> tuple[list[Level], list[Level]]:
+        """The changes that turn this book into the one given."""
+        changes: list[list[Level]] = []
+        for ladder, wanted in zip(self.sides, (bids, asks), strict=True):
+            target = {number(level[0]): level for level in wanted}
+            side = [level for price, level in target.items() if ladder.levels.get(price) != level]
+            for price, level in ladder.levels.items():
+                if price not in target:
+                    zero = "0" + level[1][level[1].index(".") :] if "." in level[1] else "0"
+                    zero = "".join("0" if digit.isdigit() else digit for digit in zero)
+                    side.append([level[0], zero, *("0" for _ in level[2:])])
+            changes.append(side)
+        return changes[0], changes[1]
+
+    def sha256(self) -> str:
+        """SHA-256 of `b <price> <qty>` lines from best to worst and then `a …` lines, as `cwts replay` computes it."""
+        digest = hashlib.sha256()
+        for ladder in self.sides:
+            mark = "ba"[ladder.side]
+            digest.update(
+                "".join(f"{mark} {plain(price)} {plain(ladder.quantity(price))}\n" for price in ladder).encode()
+            )
+        return digest.hexdigest()

@@ -1,0 +1,171 @@
+"""A real Chromium on the built site, served by `cwts serve` itself. `CWTS_SITE` and `CWTS_CHROMIUM` choose others."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).resolve().parent.parent
+SITE = Path(os.environ.get("CWTS_SITE") or ROOT / "build" / "site")
+CHROMIUM = os.environ.get("CWTS_CHROMIUM") or "/usr/bin/chromium"
+# The page's own measurement of its memory otherwise waits for a garbage collection.
+ARGUMENTS = ["--no-sandbox", "--enable-blink-features=ForceEagerMeasureMemory"]
+LOAD_SECONDS = 120.0  # generous: a test machine may be busy
+
+
+@contextmanager
+def serving(*command: str) -> Iterator[str]:
+    """Runs a server that prints its address in its first line; stops it as Ctrl-C would."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        assert "http://" in line, f"no address in {line!r}"
+        yield "http://" + line.split("http://")[1].split("/")[0]
+    finally:
+        process.send_signal(2)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+@pytest.fixture(scope="session")
+def command() -> str:
+    return str(Path(sys.executable).with_name("cwts"))
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    return SITE
+
+
+@pytest.fixture(scope="session")
+def address(command: str) -> Iterator[str]:
+    with serving(command, "serve", "--port", "0", "--no-open", "--site", str(SITE)) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def plain_address() -> Iterator[str]:
+    """The same site without cross-origin isolation: no SharedArrayBuffer."""
+    code = f"from cwts.serve import serve; serve(port=0, open_browser=False, site={str(SITE)!r}, isolated=False)"
+    with serving(sys.executable, "-c", code) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not Path(CHROMIUM).exists():
+        pytest.fail(f"no Chromium at {CHROMIUM}: install it (Debian: apt-get install chromium) or set CWTS_CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Trader:
+    """The page as a person and a console see it. Everything it complains of is kept in `complaints`."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        page.on("console", lambda message: self._note(message.type, message.text))
+        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+        page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
+        page.set_default_timeout(LOAD_SECONDS * 1000)
+        page.goto(address)
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.complaints.append(f"{kind}: {text}")
+
+    def run(self, script: str, argument: object = None) -> Any:
+        return self.page.evaluate(script, argument)
+
+    def state(self) -> dict[str, Any]:
+        return self.run("globalThis.cwts ? cwts.state() : null") or {"status": "loading", "messages": 0}
+
+    def until(self, condition: Callable[[dict[str, Any]], object], seconds: float = LOAD_SECONDS) -> dict[str, Any]:
+        """Waits until the state is so. (Playwright's own waiting needs eval, which the page's policy forbids.)"""
+        deadline = time.monotonic() + seconds
+        while not condition(state := self.state()):
+            assert time.monotonic() < deadline, f"not within {seconds} s: {json.dumps(state)}"
+            time.sleep(0.05)
+        return state
+
+    def playing(self) -> dict[str, Any]:
+        return self.until(lambda state: state["status"] == "replay" and state["messages"] > 0 and state["synced"])
+
+    def text(self, selector: str) -> str:
+        return self.page.inner_text(selector)
+
+    def offer(self, path: Path | None = None, *, name: str = "", data: bytes = b"") -> None:
+        """Puts a file where the page's own file chooser puts it."""
+        given = path or {"name": name, "mimeType": "application/octet-stream", "buffer": data}
+        self.page.set_input_files("#open-file", given)  # type: ignore[arg-type]
+
+    def replay_file(self, exchange: str, symbol: str, speed: str = "Infinity") -> str | None:
+        """Replays the offered file to its end; returns the error's text if it was refused."""
+        return self.run(
+            """([exchange, symbol, speed]) => cwts.replay(document.getElementById("open-file").files[0],
+                {exchange, symbol, speed: Number(speed)}).then(() => null, (error) => error.message)""",
+            [exchange, symbol, speed],
+        )
+
+
+@pytest.fixture(scope="module")
+def trader(browser: Browser, address: str) -> Iterator[Trader]:
+    """One page for the tests of a module: they are written so that their order does not matter."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="dark")
+    trader = Trader(context.new_page(), address)
+    trader.playing()
+    yield trader
+    context.close()
+    assert trader.complaints == []
+
+
+@pytest.fixture(scope="session")
+def make_trader() -> type[Trader]:
+    """For tests that need a page of their own."""
+    return Trader
+
+
+@pytest.fixture(scope="session")
+def native(command: str) -> Callable[[Path, str, str], dict[str, Any]]:
+    """What `cwts replay` says about a recording on the native engine."""
+    known: dict[tuple[Path, str, str], dict[str, Any]] = {}
+
+    def replay(path: Path, exchange: str, symbol: str) -> dict[str, Any]:
+        key = (path, exchange, symbol)
+        if key not in known:
+            arguments = ["replay", str(path), "--exchange", exchange, "--symbol", symbol, "--json"]
+            done = subprocess.run([command, *arguments], capture_output=True, text=True, check=True)
+            known[key] = json.loads(done.stdout.splitlines()[-1])
+        return known[key]
+
+    return replay
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    return ROOT / "tests" / "data"
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path:
+    folder = ROOT / "build" / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,205 @@
+// The page's own modules without a browser: node --test e2e/modules.test.mjs
+
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { MessageChannel, Worker } from "node:worker_threads";
+import { createRing, frameBytes, HEADER_BYTES, knock, PortReader, PortWriter, RingReader, RingWriter } from "../web/ring.js";
+import { Latency } from "../web/latency.js";
+import { createMirror, MirrorReader, MirrorWriter } from "../web/mirror.js";
+import { plain } from "../web/snapshot.js";
+
+// Atomics.waitAsync does not keep Node alive.
+const alive = setInterval(() => {}, 1000);
+after(() => clearInterval(alive));
+
+/** @param {Uint8Array} heap @param {number} address @param {number} size */
+function framesIn(heap, address, size) {
+  const view = new DataView(heap.buffer, heap.byteOffset);
+  const frames = [];
+  for (let at = address; at < address + size; ) {
+    const length = view.getUint32(at + 8, true);
+    const payload = heap.slice(at + HEADER_BYTES, at + HEADER_BYTES + length);
+    const padding = heap.slice(at + HEADER_BYTES + length, at + frameBytes(length));
+    assert.ok(padding.every((byte) => byte === 0), "padding is zero");
+    frames.push({ recv: view.getBigInt64(at, true), stream: view.getUint16(at + 12, true), kind: view.getUint16(at + 14, true), payload });
+    at += frameBytes(length);
+  }
+  return frames;
+}
+
+/** Deterministic. @param {number} seed */
+function random(seed) {
+  let state = seed;
+  return () => (state = (state * 1103515245 + 12345) & 0x7fffffff) / 0x7fffffff;
+}
+
+test("frames come out as they went in, across many wraps and at every limit", async () => {
+  for (const limit of [512, 700, 4096]) {
+    const ring = createRing(4096);
+    const [writer, reader] = [new RingWriter(ring), new RingReader(ring)];
+    const heap = new Uint8Array(8192 + 64);
+    const next = random(limit);
+    const sent = [];
+    const got = [];
+    for (let at = 0; at < 5000; at++) {
+      const payload = Uint8Array.from({ length: Math.floor(next() * 400) }, (_, index) => index + at);
+      while (!writer.fits(frameBytes(payload.length))) {
+        writer.commit();
+        const size = reader.drain(heap, 64, limit);
+        assert.ok(size > 0);
+        const frames = framesIn(heap, 64, size);
+        assert.equal(frames.length, reader.frames);
+        got.push(...frames);
+      }
+      writer.push(BigInt(at) * 1_000_000_007n, at & 15, at & 1, payload);
+      sent.push({ recv: BigInt(at) * 1_000_000_007n, stream: at & 15, kind: at & 1, payload });
+      if (next() < 0.3) writer.commit();
+    }
+    writer.close();
+    for (let size; (size = reader.drain(heap, 64, limit)) > 0; ) got.push(...framesIn(heap, 64, size));
+    assert.ok(reader.ended);
+    assert.deepEqual(got, sent);
+  }
+});
+
+test("what is not committed is not seen, and an empty ring is not ended until it is closed", () => {
+  const ring = createRing(4096);
+  const [writer, reader] = [new RingWriter(ring), new RingReader(ring)];
+  const heap = new Uint8Array(4096);
+  writer.push(1n, 0, 0, new Uint8Array(3));
+  assert.equal(reader.drain(heap, 0, 4096), 0);
+  writer.commit();
+  assert.equal(reader.drain(heap, 0, 4096), 24);
+  assert.equal(reader.waitCount, 1);
+  assert.equal(reader.ended, false);
+  writer.close();
+  assert.equal(reader.ended, true);
+});
+
+test("a knock wakes the reader, and one that came before keeps it awake", { timeout: 60_000 }, async () => {
+  const ring = createRing(4096);
+  const reader = new RingReader(ring);
+  knock(ring);
+  reader.wait(1e9, 0);
+  assert.equal(reader.knocks, 1);
+  const module = new URL("../web/ring.js", import.meta.url).href;
+  const source = `
+    import { workerData } from "node:worker_threads";
+    const { knock } = await import(workerData.module);
+    setTimeout(() => knock(workerData.ring), 20);`;
+  const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`), { workerData: { ring, module } });
+  reader.wait(1e9, 1);
+  assert.equal(reader.knocks, 2);
+  await worker.terminate();
+});
+
+test("a full ring makes the writer wait, and nothing is lost between two threads", { timeout: 60_000 }, async () => {
+  const ring = createRing(1 << 14);
+  const count = 200_000;
+  const source = `
+    import { workerData } from "node:worker_threads";
+    const alive = setInterval(() => {}, 1000);
+    const { RingWriter, frameBytes } = await import(workerData.module);
+    const writer = new RingWriter(workerData.ring);
+    const payload = new Uint8Array(64);
+    for (let at = 0; at < workerData.count; at++) {
+      const size = at % 61;
+      if (!writer.fits(frameBytes(size))) await writer.room(frameBytes(size));
+      payload.fill(at & 255);
+      writer.push(BigInt(at), 0, 0, payload.subarray(0, size));
+      if (at % 7 === 0) writer.commit();
+    }
+    writer.close();
+    clearInterval(alive);`;
+  const module = new URL("../web/ring.js", import.meta.url).href;
+  const address = new URL(`data:text/javascript,${encodeURIComponent(source)}`);
+  const worker = new Worker(address, { workerData: { ring, module, count } });
+  const reader = new RingReader(ring);
+  const heap = new Uint8Array(1 << 14);
+  let next = 0;
+  while (!reader.ended) {
+    const size = reader.drain(heap, 0, 1 << 14);
+    for (const frame of framesIn(heap, 0, size)) {
+      assert.equal(frame.recv, BigInt(next));
+      assert.equal(frame.payload.length, next % 61);
+      assert.ok(frame.payload.every((byte) => byte === (next & 255)));
+      next += 1;
+    }
+    if (size === 0) await reader.wait(20);
+  }
+  assert.equal(next, count);
+  await worker.terminate();
+});
+
+test("the port carries the same frames without shared memory", async () => {
+  const { port1, port2 } = new MessageChannel();
+  const [writer, reader] = [new PortWriter(/** @type {any} */ (port1)), new PortReader(/** @type {any} */ (port2))];
+  const heap = new Uint8Array(1 << 23);
+  const sent = [];
+  const got = [];
+  const reading = (async () => {
+    while (!reader.ended) {
+      const size = reader.drain(heap, 0, 1 << 17);
+      if (size === 0) await reader.wait(20);
+      else got.push(...framesIn(heap, 0, size));
+    }
+  })();
+  for (let at = 0; at < 400; at++) {
+    const payload = new Uint8Array((at * 977) % 90_000).fill(at);
+    if (!writer.fits(frameBytes(payload.length))) await writer.room(frameBytes(payload.length));
+    writer.push(BigInt(at), 1, 0, payload);
+    sent.push({ recv: BigInt(at), stream: 1, kind: 0, payload });
+  }
+  writer.close();
+  await reading;
+  assert.deepEqual(got, sent);
+  port1.close();
+});
+
+for (const shared of [true, false]) {
+  test(`the reader gets the newest whole state, ${shared ? "shared" : "by message"}`, () => {
+    const memory = shared ? createMirror() : null;
+    /** @type {MirrorReader} */
+    let reader;
+    const writer = new MirrorWriter(memory, (message) => reader.receive(structuredClone(message)));
+    reader = new MirrorReader(memory, () => writer.acknowledged());
+    /** @type {number[]} */
+    const times = [];
+    const poll = () => reader.poll((time) => times.push(time));
+    assert.equal(poll(), null);
+    for (let at = 1; at <= 100; at++) {
+      writer.slot.bytes.fill(at);
+      writer.point(at, 0, 0, 0);
+      writer.publish();
+      if (at % 3 === 0) {
+        const slot = poll();
+        assert.ok(slot);
+        assert.ok(slot.bytes.every((byte) => byte === slot.bytes[0]), "not torn");
+        if (shared) assert.equal(slot.bytes[0], at);
+        assert.equal(poll(), null);
+      }
+    }
+    writer.publish();
+    poll();
+    writer.publish();
+    poll();
+    assert.deepEqual(times, Array.from({ length: 100 }, (_, at) => at + 1));
+  });
+}
+
+test("percentiles", () => {
+  const latency = new Latency();
+  assert.deepEqual(latency.percentiles(), [0, 0]);
+  for (let round = 0; round < 4; round++) for (let at = 1; at <= 1000; at++) latency.add(round === 0 ? 5e6 : at);
+  const [p50, p99] = latency.percentiles(); // of the newest 2,048: the first round is forgotten
+  assert.ok(Math.abs(p50 / 501 - 1) < 1 / 16, `p50 ${p50}`);
+  assert.ok(Math.abs(p99 / 991 - 1) < 1 / 16, `p99 ${p99}`);
+});
+
+test("plain decimals", () => {
+  for (const [units, decimals, text] of /** @type {[bigint, number, string][]} */ ([
+    [618000n, 1, "61800"], [-5n, 3, "-0.005"], [0n, 8, "0"], [123456789n, 8, "1.23456789"], [100n, 0, "100"], [9007199254740993n, 2, "90071992547409.93"],
+  ])) {
+    assert.equal(plain(units, decimals), text);
+  }
+});

@@ -1,0 +1,188 @@
+"""The page with nobody touching it, and then with somebody at the keyboard."""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Trader
+
+# The contract: keys of cwts.state() and the types of their values.
+CONTRACT = {
+    "status": str, "engine": str, "exchange": str, "symbol": str, "synced": bool, "messages": int, "bestBid": str,
+    "bestAsk": str, "decision": dict, "position": str, "orders": list, "pnl": str, "latency": dict,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def as_found(trader: Trader) -> Iterator[None]:
+    """Each test finds the bundled recording playing at its own pace, trading."""
+    if trader.state()["status"] in ("error", "loading") or trader.state()["ended"]:
+        trader.page.keyboard.press("r")
+    trader.until(lambda state: state["messages"] > 0)
+    trader.run("cwts.resume()")
+    trader.run("cwts.setSpeed(1)")
+    trader.run("cwts.play()")
+    trader.playing()
+    yield
+    if trader.page.locator("dialog[open]").count():
+        trader.page.keyboard.press("Escape")
+
+
+def test_the_bundled_recording_trades_without_being_asked(trader: Trader) -> None:
+    first = trader.playing()
+    book = trader.text("#bids") + trader.text("#asks")
+    later = trader.until(lambda state: state["messages"] > first["messages"] + 200)
+    assert later["exchange"] == "binance-usdm"
+    assert later["symbol"] == "BTCUSDT"
+    assert trader.text("#bids") + trader.text("#asks") != book
+    assert "in sync" in trader.text("#sync")
+
+
+def test_state_keeps_its_contract(trader: Trader) -> None:
+    state = trader.playing()
+    for key, kind in CONTRACT.items():
+        assert isinstance(state[key], kind), (key, state[key])
+    assert Decimal(state["bestBid"]) < Decimal(state["bestAsk"])
+    for key in ("bestBid", "bestAsk", "position", "pnl"):
+        assert state[key] == f"{Decimal(state[key]).normalize():f}"
+    for stage in ("queue", "feed", "total"):
+        assert state["latency"][stage]["p50"] <= state["latency"][stage]["p99"]
+    assert set(trader.run("Object.keys(cwts)")) >= {"state", "bookSha256", "blockSha256", "replay"}
+
+
+def test_what_is_drawn_is_what_the_engine_knows(trader: Trader) -> None:
+    trader.page.keyboard.press("Space")
+    trader.until(lambda state: not state["playing"])
+    trader.until(lambda state: "paused" in trader.text("#status"))
+    time.sleep(0.5)  # words change a few times a second
+    state = trader.state()
+
+    def number(text: str) -> Decimal:
+        return Decimal(text.replace(",", ""))
+
+    best_bid = trader.text("#bids > div:first-child > span:nth-of-type(2)")
+    best_ask = trader.text("#asks > div:last-child > span:nth-of-type(2)")
+    assert number(best_bid) == Decimal(state["bestBid"])
+    assert number(best_ask) == Decimal(state["bestAsk"])
+    assert trader.text("#reason") == state["decision"]["reason"]
+
+
+def test_space_pauses_and_plays(trader: Trader) -> None:
+    trader.page.keyboard.press("Space")
+    trader.until(lambda state: not state["playing"])
+    time.sleep(0.3)
+    still = trader.state()["messages"]
+    time.sleep(0.5)
+    assert trader.state()["messages"] == still
+    assert "paused" in trader.text("#status")
+    trader.page.keyboard.press("Space")
+    trader.until(lambda state: state["messages"] > still)
+
+
+def test_number_keys_choose_the_speed(trader: Trader) -> None:
+    def pace(key: str) -> float:
+        trader.page.keyboard.press(key)
+        time.sleep(0.2)
+        market, wall = trader.state()["recvTime"], time.monotonic()
+        time.sleep(1.5)
+        return (trader.state()["recvTime"] - market) / 1000 / (time.monotonic() - wall)
+
+    slow = pace("1")
+    assert 2 < pace("2") / slow < 8
+    assert trader.run("document.querySelector('[data-speed=\"4\"]').getAttribute('aria-checked')") == "true"
+
+
+def test_the_kill_switch_flattens_and_stays_stopped(trader: Trader) -> None:
+    trader.page.keyboard.press("3")
+    trader.until(lambda state: abs(Decimal(state["position"])) > 0)
+    trader.page.keyboard.press("k")
+    state = trader.until(lambda state: state["halted"] and Decimal(state["position"]) == 0)
+    assert state["status"] == "stopped"
+    assert "flat" in trader.text("#line").lower()
+    orders = state["orders"][0]["id"]
+    later = trader.until(lambda now: now["messages"] > state["messages"] + 3000)
+    assert later["orders"][0]["id"] == orders
+    trader.page.keyboard.press("k")
+    trader.until(lambda state: not state["halted"])
+
+
+def test_the_kill_switch_flattens_a_paused_recording(trader: Trader) -> None:
+    trader.page.keyboard.press("3")
+    trader.until(lambda state: abs(Decimal(state["position"])) > 0)
+    trader.page.keyboard.press("Space")
+    trader.until(lambda state: not state["playing"])
+    if Decimal(trader.state()["position"]) == 0:
+        pytest.skip("the engine closed it first")
+    trader.page.click("#kill")
+    trader.until(lambda state: state["halted"] and Decimal(state["position"]) == 0)
+
+
+def test_everything_is_reached_by_keyboard(trader: Trader) -> None:
+    trader.page.keyboard.press("?")
+    assert "stop trading" in trader.text("#help-dialog")
+    trader.page.keyboard.press("Escape")
+    trader.page.keyboard.press("o")
+    assert trader.page.is_visible("#open-dialog")
+    trader.page.keyboard.press("Escape")
+    before = trader.run("document.documentElement.dataset.theme")
+    trader.page.keyboard.press("t")
+    assert trader.run("document.documentElement.dataset.theme") != before
+    trader.page.keyboard.press("t")
+    reached = set()
+    for _ in range(30):
+        trader.page.keyboard.press("Tab")
+        reached.add(trader.run("document.activeElement.id || document.activeElement.dataset.speed || ''"))
+    assert {"play", "1", "Infinity", "open", "theme", "help", "kill"} <= reached
+
+
+def test_every_control_has_a_name(trader: Trader) -> None:
+    nameless = trader.run(
+        """() => [...document.querySelectorAll("button, input, select, canvas, [role]")].filter((element) =>
+            !(element.textContent.trim() || element.getAttribute("aria-label") || element.labels?.length ||
+              element.getAttribute("aria-labelledby") || element.closest("[aria-hidden]") ||
+              ["row", "cell"].includes(element.getAttribute("role")) || element.id === "line"))
+            .map((element) => element.outerHTML)"""
+    )
+    assert nameless == []
+
+
+def test_what_the_session_does_not_know_is_told_on_request(trader: Trader) -> None:
+    assert not trader.page.is_visible("#notes")
+    assert trader.text("#line") == ""
+    trader.page.click("#paper")
+    assert "none leaves this page" in trader.text("#notes")
+    assert "minimum order sizes are not known" in trader.text("#notes")
+    trader.page.keyboard.press("Escape")
+    assert not trader.page.is_visible("#notes")
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "height", "scheme"),
+    [
+        ("dark", 1440, 900, "dark"),
+        ("light", 1440, 900, "light"),
+        ("tablet", 1000, 800, "dark"),
+        ("phone", 390, 844, "light"),
+    ],
+)
+def test_it_fits(trader: Trader, screenshots: Path, name: str, width: int, height: int, scheme: Any) -> None:
+    """Nothing is wider than the screen, the theme follows the system; the picture is kept for people to look at."""
+    trader.run("localStorage.removeItem('theme')")
+    for one in ("light", "dark", scheme):
+        trader.page.emulate_media(color_scheme=one)
+    trader.page.set_viewport_size({"width": width, "height": height})
+    seen = trader.state()["messages"]
+    trader.until(lambda state: state["messages"] > seen + 50)
+    trader.page.screenshot(path=screenshots / f"{name}.png")
+    assert trader.run("document.documentElement.dataset.theme") == scheme
+    assert trader.run("document.documentElement.scrollWidth <= innerWidth")
+    trader.page.set_viewport_size({"width": 1440, "height": 900})
+    trader.page.emulate_media(color_scheme="dark")

@@ -1,0 +1,203 @@
+"""Recordings of frames: what was fed comes back byte for byte; a crash costs the group that was not yet written."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cwts.config import Settings, build_config
+from cwts.errors import InputError
+from cwts.instruments import guess_instrument
+from cwts.recorder import (
+    FRAMES,
+    Description,
+    FrameRecording,
+    LineRecorder,
+    Recorder,
+    check,
+    groups,
+    is_frames,
+    lines,
+    repair,
+)
+from cwts.recording import Recording
+from cwts.replay import prepare, replay
+from market import frame, lines_of
+
+INSTRUMENT = guess_instrument("binance", "BTCUSDT", 2, 8)
+DESCRIPTION = Description("binance", "BTCUSDT", INSTRUMENT, build_config(INSTRUMENT, Settings()), {}, 1)
+
+
+def frames_of(data: Path, count: int) -> list[bytes]:
+    return [frame(raw, ns) for ns, raw in lines_of(data / "binance-spot-btcusdt-20240808.gz")[:count]]
+
+
+@pytest.mark.native
+def test_what_was_fed_comes_back(tmp_path: Path, data: Path) -> None:
+    written = frames_of(data, 2000)
+    recorder = Recorder(tmp_path, DESCRIPTION, group_bytes=5000)
+    for batch in written:
+        recorder.tap(memoryview(batch))
+    recorder.close()
+    assert recorder.written_frames == 2000
+    recording = FrameRecording(recorder.files[0])
+    assert b"".join(recording.batches()) == b"".join(written)
+    assert recording.torn_bytes == 0
+    assert recording.describe() == DESCRIPTION
+    found = check(recorder.files[0])
+    assert (found.frames, found.torn_bytes) == (2000, 0)
+    assert found.groups > 20
+    assert is_frames(recorder.files[0].read_bytes()[:16])
+
+
+@pytest.mark.native
+def test_the_plain_tool_reads_it(tmp_path: Path, data: Path) -> None:
+    """The headers are skippable frames: any zstd decoder gives the description and the frames."""
+    zstandard = pytest.importorskip("zstandard")
+    written = frames_of(data, 300)
+    recorder = Recorder(tmp_path, DESCRIPTION, group_bytes=5000)
+    for batch in written:
+        recorder.tap(batch)
+    recorder.close()
+    with recorder.files[0].open("rb") as file:
+        plain = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True).read()
+    assert plain == DESCRIPTION.to_json() + b"".join(written)
+
+
+@pytest.mark.native
+def test_files_rotate_and_a_folder_is_one_recording(tmp_path: Path, data: Path) -> None:
+    written = frames_of(data, 2000)
+    recorder = Recorder(tmp_path, DESCRIPTION, group_bytes=5000, file_bytes=20_000)
+    for batch in written:
+        recorder.tap(batch)
+    recorder.close()
+    assert len(recorder.files) > 3
+    assert b"".join(FrameRecording(tmp_path).batches("BTCUSDT")) == b"".join(written)
+    with pytest.raises(InputError, match="no recording of ETHUSDT"):
+        FrameRecording(tmp_path).describe("ETHUSDT")
+
+
+@pytest.mark.native
+def test_every_torn_tail_is_cut(tmp_path: Path, data: Path) -> None:
+    written = frames_of(data, 200)
+    recorder = Recorder(tmp_path / "whole", DESCRIPTION, group_bytes=3000)
+    for batch in written:
+        recorder.tap(batch)
+    recorder.close()
+    whole = recorder.files[0].read_bytes()
+    with recorder.files[0].open("rb") as file:
+        ends = [(group.end, group.count) for group in groups(file)]
+    chance = random.Random(5)
+    for cut in [*(end for end, _ in ends), *(chance.randrange(1, len(whole)) for _ in range(60))]:
+        folder = tmp_path / str(cut)
+        folder.mkdir()
+        path = folder / "a.cwts"
+        path.write_bytes(whole[:cut])
+        kept = [(end, count) for end, count in ends if end <= cut]
+        said = repair(folder)
+        if not kept:
+            assert "left as it is" in said[0]
+            continue
+        assert bool(said) == (kept[-1][0] != cut)
+        assert path.stat().st_size == kept[-1][0]
+        assert check(path).frames == sum(count for _, count in kept)
+        assert repair(folder) == []
+
+
+@pytest.mark.native
+def test_a_damaged_group_ends_the_recording(tmp_path: Path, data: Path) -> None:
+    recorder = Recorder(tmp_path, DESCRIPTION, group_bytes=3000)
+    for batch in frames_of(data, 200):
+        recorder.tap(batch)
+    recorder.close()
+    whole = bytearray(recorder.files[0].read_bytes())
+    whole[-2000] ^= 1
+    recording = FrameRecording(bytes(whole))
+    kept = b"".join(recording.batches())
+    assert 0 < len(kept) < 200 * 1000
+    assert recording.torn_bytes > 0
+
+
+@pytest.mark.native
+def test_a_replay_is_the_run_that_was_recorded(tmp_path: Path, data: Path) -> None:
+    """By lines and by frames: the same engine, the same block."""
+    source = Recording(str(data / "binance-spot-btcusdt-20240808.gz"))
+    setup = prepare(source, "binance", "BTCUSDT")
+    wanted = replay(source, setup)
+    recorder = Recorder(tmp_path, Description("binance", "BTCUSDT", setup.instrument, setup.config, {}, 1))
+    for batch in source.batches():
+        recorder.tap(batch)
+    recorder.close()
+    again = Recording(str(recorder.files[0]))
+    found = replay(again, prepare(again, "binance", "BTCUSDT"))
+    assert found["block_sha256"] == wanted["block_sha256"]
+    with pytest.raises(InputError, match="it is one of binance"):
+        prepare(again, "okx", "BTC-USDT")
+    with pytest.raises(InputError, match="no recording of ETHUSDT"):
+        prepare(again, "binance", "ETHUSDT")
+
+
+@pytest.mark.native
+def test_lines_out_and_in(tmp_path: Path, data: Path) -> None:
+    source = lines_of(data / "binance-spot-btcusdt-20240808.gz")[:500]
+    recorder = LineRecorder(tmp_path, DESCRIPTION)
+    for ns, raw in source:
+        recorder.tap(frame(raw, ns) + frame(b"", ns, kind=1))
+        recorder.tick()
+    recorder.close()
+    with gzip.open(recorder.files[0]) as file:
+        assert file.read() == b"".join(b"%d %s\n" % pair for pair in source)
+    assert sum(len(found) for found in lines(iter([bytearray(frame(b"{}")), bytearray(frame(b"", kind=1))]))) == 1
+
+
+def test_no_recording_where_nothing_can_be_written(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        Recorder(blocked / "x", DESCRIPTION)
+
+
+WRITER = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from live.test_recorder import DESCRIPTION
+from cwts.recorder import Recorder
+from market import frame
+recorder = Recorder(Path({folder!r}), DESCRIPTION, group_s=0.1)
+n = 0
+while True:
+    for _ in range(50):
+        n += 1
+        recorder.tap(frame(b"%d" % n * 20, n))
+    recorder.tick()
+    print(n, recorder.written_frames, flush=True)
+    time.sleep(0.005)
+"""
+
+
+@pytest.mark.native
+def test_kill_9_costs_at_most_the_last_group(tmp_path: Path) -> None:
+    code = WRITER.format(tests=str(Path(__file__).parent.parent), folder=str(tmp_path))
+    tapped = written = 0
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        end = time.monotonic() + 1.0
+        while time.monotonic() < end or not written:
+            tapped, written = map(int, process.stdout.readline().split())
+        process.send_signal(signal.SIGKILL)
+    repair(tmp_path)
+    path = next(tmp_path.glob("*.cwts"))
+    with path.open("rb") as file:
+        kept = sum(group.count for group in groups(file) if group.kind == FRAMES)
+    assert kept >= written > 0
+    assert tapped - kept < 50 * 200  # a second's worth: groups are a tenth of one old at most
+    frames = b"".join(FrameRecording(path).batches())
+    assert frames == b"".join(frame(b"%d" % n * 20, n) for n in range(1, kept + 1))

@@ -1,0 +1,280 @@
+"""`cwts run`, `cwts record` and their kin as a person meets them: processes, exit codes, one line per error."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("picows", reason="sockets are not to be had here")
+pytest.importorskip("aiohttp", reason="the simulated exchange needs it")
+
+from cwts.metrics import ask_health
+from cwts.simulator import Simulator
+
+pytestmark = pytest.mark.native
+
+DATA = Path(__file__).parent.parent / "data"
+SPOT = DATA / "binance-spot-btcusdt-20240808.gz"
+OKX = DATA / "okx-books-trades-tickers-20220513.gz"
+CWTS = [sys.executable, "-m", "cwts.cli"]
+
+
+def cwts(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*CWTS, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+
+
+async def start(*arguments: object, **options: Any) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(*CWTS, *map(str, arguments), stdout=pipe, stderr=pipe, **options)
+
+
+async def line_with(process: asyncio.subprocess.Process, text: str) -> str:
+    """Waits for a line of the log."""
+    assert process.stdout is not None
+    while line := (await asyncio.wait_for(process.stdout.readline(), 30)).decode():
+        if text in line:
+            return line
+    raise AssertionError(f"no line with {text!r}")
+
+
+async def end_of(process: asyncio.subprocess.Process) -> tuple[int, str, str]:
+    out, error = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), error.decode()
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("capture", "exchange", "symbol"),
+    [
+        (SPOT, "binance", "BTCUSDT"),
+        (DATA / "binance-usdm-btcusdt-20240808.gz", "binance-usdm", "BTCUSDT"),
+        (DATA / "binance-coinm-btcusd_perp-20240808.gz", "binance-coinm", "BTCUSD_PERP"),
+        (OKX, "okx", "BTC-USDT"),
+    ],
+)
+def test_a_recording_replays_to_the_block_of_the_run_that_made_it(
+    capture: Path, exchange: str, symbol: str, tmp_path: Path
+) -> None:
+    async def main() -> dict[str, Any]:
+        async with Simulator([capture], speed=10.0, start="first", lines=1500) as sim:
+            process = await start(
+                "run", "--exchange", exchange, "--symbol", symbol, "--simulate", f"ws://127.0.0.1:{sim.port}",
+                "--capital", 50, "--plain", "--record", tmp_path, "--json",
+            )  # fmt: skip
+            await line_with(process, "the book is valid")
+            await asyncio.wait_for(sim.finished.wait(), 60)
+            await asyncio.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            code, out, error = await end_of(process)
+            assert (code, error) == (0, "")
+            return json.loads(out.splitlines()[-1])
+
+    live = asyncio.run(main())
+    assert live["synced"]
+    assert live["messages"] > 100
+    assert live["lost"] == 0
+    replayed = json.loads(
+        cwts("replay", tmp_path, "--exchange", exchange, "--symbol", symbol, "--json").stdout.splitlines()[-1]
+    )
+    assert replayed.keys() <= live.keys()
+    for key in ("block_sha256", "book_sha256", "messages", "applied", "trades", "decisions", "account"):
+        assert replayed[key] == live[key], key
+
+
+def test_several_symbols_in_one_process(tmp_path: Path) -> None:
+    async def main() -> dict[str, Any]:
+        async with Simulator([OKX], speed=8.0, start="first") as sim:
+            process = await start(
+                "run", "--exchange", "okx", "--symbol", "BTC-USDT", "--symbol", "uni-usd-swap", "--simulate",
+                f"ws://127.0.0.1:{sim.port}", "--plain", "--json", "--duration", 3, "--record", tmp_path,
+            )  # fmt: skip
+            code, out, error = await end_of(process)
+            assert (code, error) == (0, "")
+            return json.loads(out.splitlines()[-1])
+
+    found = asyncio.run(main())["symbols"]
+    assert found.keys() == {"BTC-USDT", "UNI-USD-SWAP"}
+    assert all(each["synced"] for each in found.values())
+    for symbol, each in found.items():
+        out = cwts("replay", tmp_path, "--exchange", "okx", "--symbol", symbol, "--json").stdout
+        assert json.loads(out.splitlines()[-1])["block_sha256"] == each["block_sha256"]
+
+
+def test_metrics_health_and_ctrl_c() -> None:
+    port = free_port()
+
+    async def main() -> None:
+        async with Simulator([SPOT], speed=2.0, start="first", lines=4000) as sim:
+            process = await start(
+                "run", "--exchange", "binance", "--symbol", "BTCUSDT", "--simulate", f"ws://127.0.0.1:{sim.port}",
+                "--plain", "--metrics", port,
+            )  # fmt: skip
+            await line_with(process, "the book is valid")
+            await line_with(process, "1,000 ticks")
+            text = (await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{port}/metrics")).read().decode()
+            label = '{exchange="binance",symbol="BTCUSDT"}'
+            assert f"cwts_book_synced{label} 1\n" in text
+            assert "# TYPE cwts_messages_total" in text
+            assert 'cwts_connection_open{exchange="binance",role="stream",replica="0"} 1' in text
+            assert (await asyncio.to_thread(ask_health, port))["well"] is True
+            assert (await end_of(await start("health", "--port", port)))[:2] == (0, "well\n")
+            process.send_signal(signal.SIGINT)
+            code, out, error = await end_of(process)
+            assert (code, error) == (0, "")
+            assert "SIGINT: stopping" in out
+            assert "book sha256" in out
+            code, _, error = await end_of(await start("health", "--port", port))
+            assert code == 1
+            assert error.startswith("cwts: nothing answers")
+
+    asyncio.run(main())
+
+
+def test_the_dashboard_and_its_keys() -> None:
+    """On a terminal: k halts, r resumes, q quits; the terminal is given back as it was."""
+    import termios
+
+    async def main() -> bytes:
+        async with Simulator([SPOT], speed=2.0, start="first", lines=4000) as sim:
+            ours, theirs = pty.openpty()
+            termios.tcsetwinsize(theirs, (50, 160))
+            before = termios.tcgetattr(theirs)
+            process = await asyncio.create_subprocess_exec(
+                *CWTS, "run", "--exchange", "binance", "--symbol", "BTCUSDT", "--simulate", f"ws://127.0.0.1:{sim.port}",
+                stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm-256color"},
+            )  # fmt: skip
+            seen = bytearray()
+            loop = asyncio.get_running_loop()
+            loop.add_reader(ours, lambda: seen.extend(os.read(ours, 1 << 16)))
+
+            async def until(text: bytes) -> None:
+                for _ in range(600):
+                    if text in seen:
+                        return
+                    await asyncio.sleep(0.05)
+                raise AssertionError(f"the screen never showed {text!r}: {bytes(seen[-500:])!r}")
+
+            await until(b"imbalance")
+            await until(b"the book is valid")
+            os.write(ours, b"k")
+            await until(b"HALTED")
+            os.write(ours, b"r")
+            await until(b"resumed")
+            os.write(ours, b"q")
+            assert await asyncio.wait_for(process.wait(), 20) == 0
+            await until(b"block sha256")
+            loop.remove_reader(ours)
+            assert termios.tcgetattr(theirs)[3] == before[3]
+            os.close(ours)
+            os.close(theirs)
+            return bytes(seen)
+
+    seen = asyncio.run(main())
+    for text in (b"features", b"decision", b"connections", b"spread"):
+        assert text in seen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("--exchange", "kraken", "--symbol", "X"), 2, "unknown exchange 'kraken'"),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--live"), 2, "not available yet"),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--endpoint", "nonsense"), 2, "an address like"),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--endpoint", "public=ws://x"), 2, "no endpoint 'public'"),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--simulate", "ws://127.0.0.1:9"), 1, "refuses connections"),
+        (("--exchange", "okx", "--symbol", "BTC-USDT", "--simulate", "ws://no-such.invalid"), 1, "there is no host"),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--ca", "/nonexistent"), 2, "no certificates"),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--pin", "9999"), 2, "there is no core 9999"),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--capital", "-1"), 2, "a number above 0"),
+        (("--exchange", "binance",), 2, "required"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_said_in_one_line(arguments: tuple[str, ...], code: int, text: str) -> None:
+    found = cwts("run", "--plain", *arguments)
+    assert found.returncode == code, found.stderr
+    assert text in found.stderr
+    assert found.stderr.count("\n") == 1
+    assert "Traceback" not in found.stderr
+
+
+def test_unknown_symbols_and_refused_subscriptions() -> None:
+    async def main() -> None:
+        async with Simulator([SPOT, OKX], speed=1.0) as sim:
+            simulate = ("--simulate", f"ws://127.0.0.1:{sim.port}", "--plain")
+            for exchange, symbol in (("binance", "NOPEUSDT"), ("okx", "NOPE-USDT")):
+                code, _, error = await end_of(await start("run", "--exchange", exchange, "--symbol", symbol, *simulate))
+                assert (code, error) == (2, f"cwts: {exchange} has no symbol {symbol}\n")
+            file = DATA / "okx-instruments-2022.json"  # knows instruments that this exchange does not have
+            process = await start("run", "--exchange", "okx", "--symbol", "ETH-USDT", "--instruments", file, *simulate)
+            code, _, error = await end_of(process)
+            assert code == 2
+            assert "the subscription was refused" in error
+            assert error.count("\n") == 1
+
+    asyncio.run(main())
+
+
+def test_tls(tmp_path: Path) -> None:
+    """A certificate that nobody vouches for ends it with one line; with --ca it is fine."""
+    from cwts.simulator.tls import context as simulated
+
+    async def main() -> None:
+        ca_file = tmp_path / "ca.pem"
+        context = simulated(ca_file)
+        async with Simulator([SPOT], speed=5.0, start="first", lines=1000, tls=context) as sim:
+            arguments = ("run", "--exchange", "binance", "--symbol", "BTCUSDT", "--plain", "--duration", 2)
+            where = ("--simulate", f"wss://127.0.0.1:{sim.port}")
+            code, _, error = await end_of(await start(*arguments, *where))
+            assert code == 1
+            assert error.startswith("cwts: TLS: the certificate of 127.0.0.1 is not accepted")
+            assert error.count("\n") == 1
+            code, out, error = await end_of(await start(*arguments, *where, "--ca", ca_file))
+            assert (code, error) == (0, "")
+            assert "the book is valid" in out
+            plain = ("--simulate", f"ws://127.0.0.1:{sim.port}")
+            code, _, error = await end_of(await start(*arguments, *plain))
+            assert code == 1
+            assert error.count("\n") == 1
+
+    asyncio.run(main())
+
+
+def test_record_export_and_import(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Simulator([SPOT], speed=10.0, start="first", lines=1000) as sim:
+            process = await start(
+                "record", "--exchange", "binance", "--symbol", "BTCUSDT", "--simulate", f"ws://127.0.0.1:{sim.port}",
+                "--out", tmp_path / "a", "--plain", "--duration", 2,
+            )  # fmt: skip
+            assert (await end_of(process))[0] == 0
+
+    asyncio.run(main())
+    recording = next((tmp_path / "a").glob("*.cwts"))
+    assert "messages written" in cwts("export", recording, "--out", tmp_path / "lines.gz").stdout
+    arguments = ("--exchange", "binance", "--symbol", "BTCUSDT")
+    assert cwts("import", tmp_path / "lines.gz", *arguments, "--out", tmp_path / "b").returncode == 0
+    by_lines = cwts("replay", tmp_path / "lines.gz", *arguments, "--json").stdout
+    by_frames = cwts("replay", tmp_path / "b", *arguments, "--json").stdout
+    one, two = (json.loads(text.splitlines()[-1]) for text in (by_lines, by_frames))
+    assert one["book_sha256"] == two["book_sha256"]
+    assert one["block_sha256"] == two["block_sha256"]
+    assert one["synced"]
+    wrong = cwts("export", SPOT)
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)

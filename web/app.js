@@ -1,0 +1,451 @@
+// The page: draws the newest state at each animation frame, and turns keys and buttons into commands.
+
+import { clock } from "./ring.js";
+import { duration, timeOfDay, VENUES } from "./market.js";
+import { Latency } from "./latency.js";
+import { oneLine } from "./rpc.js";
+import { Session } from "./session.js";
+import { plain } from "./snapshot.js";
+import { ACTIONS, orderWords, reasonShort, reasonWords, syncWords } from "./words.js";
+import { Chart } from "./view/chart.js";
+import { attribute, byId, make, text } from "./view/dom.js";
+import { Ladder } from "./view/ladder.js";
+import { AccountPanel, DecisionPanel, EnginePanel, OrdersPanel, SignalsPanel, TapePanel } from "./view/panels.js";
+
+/** @typedef {import("./snapshot.js").Snapshot} Snapshot */
+/** @typedef {import("./snapshot.js").Order} Order */
+/** @typedef {import("./market.js").Market} Market */
+
+const READ_MS = 160; // how often words change: faster cannot be read
+const FRAME_MS = 16;
+const BOOK_MS = 40; // how often the book and the tape are drawn at most, and the chart: the engine needs the rest of the machine
+const SPEEDS = [1, 4, 16, Infinity];
+const root = document.documentElement;
+
+let asked = false; // for an animation frame
+let next = 0;
+let stale = true; // words and controls are to be written again
+let wordsAt = 0;
+let bookAt = 0;
+
+const chart = new Chart(byId("chart"), ask);
+const ladder = new Ladder();
+const decision = new DecisionPanel();
+const signals = new SignalsPanel();
+const account = new AccountPanel();
+const orders = new OrdersPanel();
+const tape = new TapePanel();
+const engine = new EnginePanel();
+const screen = new Latency();
+
+const session = new Session({
+  progress: showProgress,
+  changed: touch,
+  point: (time, mid, equity, score) => chart.add(time, mid, equity, score),
+});
+
+/** @type {Market | null} */
+let shown = null;
+let drawnPublished = 0;
+let notice = "";
+/** @type {{at: number, messages: number}[]} */
+let rates = [];
+
+/** Something other than the engine's state has changed. */
+function touch() {
+  stale = true;
+  ask();
+}
+
+/** How far the engine and the recording are: they load side by side, and the words are about the one that is waited for. */
+const loaded = { engine: 0, recording: 0 };
+
+/** @param {"engine" | "recording"} which @param {number} share @param {string} what */
+function showProgress(which, share, what) {
+  loaded[which] = share;
+  byId("loading-progress").setAttribute("value", String(0.8 * loaded.engine + 0.2 * loaded.recording));
+  if (which === "engine" || loaded.engine === 1) text(byId("loading-what"), `Loading ${what}`);
+}
+
+// -- drawing ----------------------------------------------------------------------------------------------------------
+
+/** Asks for a frame. */
+function ask() {
+  if (asked) return;
+  asked = true;
+  requestAnimationFrame(frame);
+}
+
+function frame() {
+  asked = false;
+  draw();
+  clearTimeout(next);
+  next = setTimeout(ask, BOOK_MS - FRAME_MS);
+}
+
+function draw() {
+  const { market } = session;
+  if (market !== shown && market) open(market);
+  const shot = session.poll();
+  attribute(root, "data-book", !shot || shot.messages === 0 ? "none" : shot.synced ? "valid" : "invalid");
+  const now = clock();
+  if (shot && market && session.phase !== "loading") {
+    const fresh = shot.number("published") !== drawnPublished && now - bookAt >= BOOK_MS - 2; // frames are not that even
+    if (fresh) {
+      drawnPublished = shot.number("published");
+      bookAt = now;
+      const list = shot.orders();
+      for (const order of list) chart.order(order);
+      ladder.draw(shot, market, marksOf(list, shot, market));
+      decision.needleTo(shot);
+      tape.draw(shot, market);
+    }
+    if (fresh || chart.asked) chart.draw(market, shot.nowMs);
+    if (now - wordsAt > READ_MS || stale) {
+      decision.draw(shot, market);
+      signals.draw(shot);
+      account.draw(shot, market);
+      orders.draw(shot.orders(), shot.orderCount, market);
+      engine.draw(shot, rateOf(now, shot.messages), screen.percentiles());
+    }
+    if (fresh && session.playing && session.phase === "running") screen.add((clock() - drawnPublished) * 1000);
+  }
+  if (now - wordsAt > READ_MS || stale) {
+    bar(shot);
+    wordsAt = now;
+    stale = false;
+  }
+}
+
+/** @param {Market} market */
+function open(market) {
+  shown = market;
+  rates = [];
+  screen.clear();
+  chart.clear();
+  ladder.open(market);
+  decision.open(market);
+  signals.open(market);
+  tape.open();
+  text(byId("symbol"), market.symbol);
+  text(byId("engine-name"), `${session.engineName}${session.shared ? "" : ", without shared memory"}`);
+  byId("notes-list").replaceChildren(...market.opened.notes.map((note) => make("li", "", `${note[0].toUpperCase()}${note.slice(1)}.`)));
+  document.title = `${market.symbol} · CWTS`;
+}
+
+/**
+ * Our own prices: where the position was opened, and the limit of an order on its way.
+ * @param {Order[]} list newest first @param {Snapshot} shot @param {Market} market @returns {Map<number, string>}
+ */
+function marksOf(list, shot, market) {
+  const marks = new Map();
+  const entry = market.entryPrice(list, shot.position);
+  if (!Number.isNaN(entry)) marks.set(Math.round(entry / market.tick) * market.tick, "◆");
+  if (list[0]?.state === 1) marks.set(list[0].touch, "○");
+  return marks;
+}
+
+/** @param {number} now @param {number} messages @returns {number} a second, over the last two seconds */
+function rateOf(now, messages) {
+  rates.push({ at: now, messages });
+  while (rates.length > 2 && now - rates[0].at > 2000) rates.shift();
+  const span = now - rates[0].at;
+  return span > 0 ? ((messages - rates[0].messages) * 1000) / span : 0;
+}
+
+const MARKS = { loading: "◌", replay: "▶", live: "●", stale: "▲", stopped: "■", error: "✕" };
+
+/** The bar and the one line. @param {Snapshot | null} shot */
+function bar(shot) {
+  const { status, market } = session;
+  attribute(root, "data-status", status);
+  const paused = !session.playing && session.phase === "running";
+  const ended = session.phase === "ended";
+  const word = status === "replay" ? (ended ? "replay ended" : paused ? "paused" : "replay") : status;
+  text(byId("status-word"), word);
+  text(byId("status-mark"), status === "replay" && (paused || ended) ? "❚❚" : MARKS[status]);
+  const [tone, line] = lineOf(shot);
+  attribute(byId("line"), "data-tone", tone);
+  text(byId("line"), line);
+  text(byId("play"), session.playing && session.phase === "running" ? "❚❚" : ended ? "↻" : "▶");
+  attribute(byId("play"), "aria-label", session.playing && !ended ? "Pause" : ended ? "Play again" : "Play");
+  for (const button of document.querySelectorAll("[data-speed]")) {
+    attribute(button, "aria-checked", String(Number(button.getAttribute("data-speed")) === session.speed));
+  }
+  const halted = shot?.halted === true;
+  attribute(byId("kill"), "aria-pressed", String(halted));
+  text(byId("kill-word"), halted ? "Resume trading" : "Stop trading");
+  /** @type {HTMLButtonElement} */ (byId("kill")).disabled = !market || session.phase === "loading";
+  if (!market) return;
+  text(byId("venue"), `${market.venue} · ${new Date(market.firstMs).toISOString().slice(0, 10)}`);
+  const whole = market.lastMs - market.firstMs;
+  const played = shot && shot.nowMs > 0 ? Math.min(whole, shot.nowMs - market.firstMs) : 0;
+  byId("progress").setAttribute("value", String(ended ? 1 : whole > 0 ? played / whole : 0));
+  text(byId("clock"), `${duration(played)} / ${duration(whole)}`);
+  byId("clock").title = `${timeOfDay(shot?.nowMs ?? 0)} UTC`;
+}
+
+/** What is going on, in one line. @param {Snapshot | null} shot @returns {[string, string]} tone, words */
+function lineOf(shot) {
+  const { status, market } = session;
+  if (status === "error") return ["bad", `Error: ${session.error}. Nothing is running; press R to try again or O to open a recording.`];
+  if (notice) return ["note", notice];
+  if (!market || !shot || status === "loading") return ["note", ""];
+  if (status === "stopped") {
+    const flat = market.isFlat(shot.position);
+    return ["bad", flat ? "Stopped: flat, and nothing is opened until you resume (K)." : "Stopped: the position is being closed."];
+  }
+  if (status === "stale") return ["bad", `Stale: no message for ${duration(clock() - session.newestAt)}; what you see is old.`];
+  if (!shot.synced && shot.messages > 0) return ["bad", `The book is not valid: ${syncWords(shot.syncReason)}. Nothing is traded.`];
+  if (session.phase === "ended") return ["note", `The recording is over: ${shot.fills} fills, ${market.gain(shot.equity - market.capital)} ${market.settle}. Space plays it again.`];
+  return ["note", ""];
+}
+
+// -- commands -----------------------------------------------------------------------------------------------------------
+
+/** @param {unknown} error */
+function say(error) {
+  notice = oneLine(error);
+  touch();
+  setTimeout(() => {
+    notice = "";
+    touch();
+  }, 8000);
+}
+
+function toggle() {
+  if (session.phase === "loading") return;
+  if (session.phase === "running" && session.playing) session.pause();
+  else session.play();
+}
+
+function kill() {
+  if (!session.market || session.phase === "loading") return;
+  const done = session.shot?.halted ? session.resume() : session.halt();
+  done.catch(say);
+}
+
+function again() {
+  const { last } = session;
+  const options = last ? { ...last.options, speed: session.speed } : null;
+  if (last && options) session.replay(last.source, options).catch(() => {});
+}
+
+byId("play").addEventListener("click", toggle);
+byId("kill").addEventListener("click", kill);
+byId("theme").addEventListener("click", switchTheme);
+byId("help").addEventListener("click", () => dialog("help-dialog").showModal());
+byId("open").addEventListener("click", () => dialog("open-dialog").showModal());
+for (const button of document.querySelectorAll("[data-speed]")) {
+  button.addEventListener("click", () => session.setSpeed(Number(button.getAttribute("data-speed"))));
+}
+for (const button of document.querySelectorAll("[data-span]")) {
+  button.addEventListener("click", () => {
+    chart.span = Number(button.getAttribute("data-span")) * 1000;
+    chart.redraw();
+    for (const other of document.querySelectorAll("[data-span]")) attribute(other, "aria-checked", String(other === button));
+  });
+}
+// In a group of radios the arrows move, as in every other one.
+for (const group of document.querySelectorAll('[role="radiogroup"]')) {
+  group.addEventListener("keydown", (event) => {
+    const { key } = /** @type {KeyboardEvent} */ (event);
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[key];
+    if (!step) return;
+    event.preventDefault();
+    const buttons = /** @type {HTMLElement[]} */ ([...group.querySelectorAll("button")]);
+    const next = buttons[(buttons.indexOf(/** @type {HTMLElement} */ (document.activeElement)) + step + buttons.length) % buttons.length];
+    next.focus();
+    next.click();
+  });
+}
+
+/** @param {string} id @returns {HTMLDialogElement} */
+function dialog(id) {
+  return byId(id);
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  const target = /** @type {HTMLElement} */ (event.target);
+  const inDialog = document.querySelector("dialog[open]") !== null;
+  if (event.key.toLowerCase() === "k" && !/^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName)) return void kill(); // always
+  if (inDialog || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName)) return;
+  const speed = SPEEDS["1234".indexOf(event.key)];
+  if (event.key === " ") {
+    event.preventDefault();
+    if (target.tagName !== "BUTTON" || target.id === "play") toggle();
+    else target.click();
+  } else if (event.key !== "" && speed !== undefined && "1234".includes(event.key)) session.setSpeed(speed);
+  else if (event.key === "o" || event.key === "O") dialog("open-dialog").showModal();
+  else if (event.key === "r" || event.key === "R") again();
+  else if (event.key === "t" || event.key === "T") switchTheme();
+  else if (event.key === "?") dialog("help-dialog").showModal();
+  else return;
+  event.preventDefault();
+});
+// A button would also take Space on key-up: that has happened already.
+document.addEventListener("keyup", (event) => {
+  if (event.key === " " && /** @type {HTMLElement} */ (event.target).tagName === "BUTTON" && !document.querySelector("dialog[open]")) event.preventDefault();
+});
+
+// -- opening a recording ------------------------------------------------------------------------------------------------
+
+/** @type {HTMLInputElement} */
+const openFile = byId("open-file");
+/** @type {HTMLSelectElement} */
+const openExchange = byId("open-exchange");
+/** @type {HTMLInputElement} */
+const openSymbol = byId("open-symbol");
+
+/** Guesses exchange and symbol from a file's name, as in `binance-usdm-btcusdt-20240808.gz`. @param {string} name */
+function guess(name) {
+  const exchange = Object.keys(VENUES).sort((one, other) => other.length - one.length).find((venue) => name.toLowerCase().startsWith(venue));
+  if (!exchange) return;
+  openExchange.value = exchange;
+  const rest = name.slice(exchange.length + 1).replace(/\.\w+$/, "").replace(/-?\d{6,8}$/, "");
+  if (exchange !== "okx" && /^\w{5,}$/.test(rest)) openSymbol.value = rest.toUpperCase();
+  if (exchange === "okx") openSymbol.value = "BTC-USDT";
+}
+
+openFile.addEventListener("change", () => guess(openFile.files?.[0]?.name ?? ""));
+byId("open-cancel").addEventListener("click", () => dialog("open-dialog").close());
+dialog("open-dialog").addEventListener("close", () => {
+  const file = openFile.files?.[0];
+  if (dialog("open-dialog").returnValue !== "go" || !file) return;
+  dialog("open-dialog").returnValue = "";
+  session.replay(file, { exchange: openExchange.value, symbol: openSymbol.value, speed: session.speed }).catch(() => {});
+});
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) document.body.classList.remove("dropping");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  if (!event.dataTransfer?.files.length) return;
+  openFile.files = event.dataTransfer.files;
+  guess(event.dataTransfer.files[0].name);
+  if (!dialog("open-dialog").open) dialog("open-dialog").showModal();
+});
+
+// -- light and dark -------------------------------------------------------------------------------------------------------
+
+const prefersLight = matchMedia("(prefers-color-scheme: light)");
+
+function applyTheme() {
+  let chosen = null;
+  try {
+    chosen = localStorage.getItem("theme");
+  } catch {
+    // no storage: the system decides
+  }
+  attribute(root, "data-theme", chosen ?? (prefersLight.matches ? "light" : "dark"));
+  chart.restyle();
+}
+
+function switchTheme() {
+  const next = root.getAttribute("data-theme") === "light" ? "dark" : "light";
+  try {
+    localStorage.setItem("theme", next);
+    applyTheme();
+  } catch {
+    attribute(root, "data-theme", next);
+    chart.restyle();
+  }
+}
+
+prefersLight.addEventListener("change", applyTheme);
+applyTheme();
+
+// -- for tests, and for people with a console -------------------------------------------------------------------------------
+
+/** The page's state as plain values; prices, position and profit are exact decimals, as text. */
+function state() {
+  const { market } = session;
+  const shot = session.poll();
+  const pair = (/** @type {"queue" | "feed" | "total"} */ stage) => ({
+    p50: shot?.number(`${stage}P50`) ?? 0,
+    p99: shot?.number(`${stage}P99`) ?? 0,
+  });
+  const [screen50, screen99] = screen.percentiles();
+  return {
+    status: session.status,
+    error: session.error,
+    engine: session.engineName,
+    sharedMemory: session.shared,
+    exchange: market?.exchange ?? "",
+    symbol: market?.symbol ?? "",
+    playing: session.playing && session.phase === "running",
+    ended: session.phase === "ended",
+    speed: session.speed,
+    synced: shot?.synced ?? false,
+    syncReason: syncWords(shot?.syncReason ?? 0),
+    messages: shot?.messages ?? 0,
+    applied: shot?.applied ?? 0,
+    trades: shot?.trades ?? 0,
+    gaps: shot?.gaps ?? 0,
+    malformed: shot?.malformed ?? 0,
+    recvTime: shot?.nowMs ?? 0,
+    bestBid: shot && market ? shot.best(0, market.priceDecimals) : null,
+    bestAsk: shot && market ? shot.best(1, market.priceDecimals) : null,
+    halted: shot?.halted ?? false,
+    decision: {
+      action: ACTIONS[shot?.action ?? 0].toLowerCase(),
+      reason: shot && market ? reasonWords(shot.reason, shot.score, market, shot) : "waiting for data",
+      score: shot?.score ?? 0,
+    },
+    decisions: Object.fromEntries(ACTIONS.map((name, at) => [name.toLowerCase(), shot?.decisions[at] ?? 0])),
+    position: plain(shot?.exact("position") ?? 0n, 8),
+    pnl: plain((shot?.exact("equity") ?? 0n) - BigInt(market?.capital ?? 0), 8),
+    fees: plain(shot?.exact("fees") ?? 0n, 8),
+    fills: shot?.fills ?? 0,
+    orders: (shot?.orders() ?? []).map((order) => ({
+      id: order.id,
+      side: order.side === 0 ? "buy" : "sell",
+      state: orderWords(order.state),
+      reason: reasonShort(order.reason),
+      qty: order.qty / (market?.qtyUnit ?? 1),
+      filled: order.filled / (market?.qtyUnit ?? 1),
+      price: market ? market.fillPrice(order) / market.priceUnit : NaN,
+      time: order.createdMs,
+    })),
+    latency: { queue: pair("queue"), feed: pair("feed"), total: pair("total"), screen: { p50: screen50, p99: screen99 } },
+    heapBytes: shot?.number("heapBytes") ?? 0,
+  };
+}
+
+Object.defineProperty(globalThis, "cwts", {
+  value: Object.freeze({
+    state,
+    bookSha256: () => session.bookSha256(),
+    blockSha256: () => session.blockSha256(),
+    replay: (/** @type {string | Blob} */ source, /** @type {import("./session.js").ReplayOptions} */ options) => session.replay(source, options),
+    play: () => session.play(),
+    pause: () => session.pause(),
+    setSpeed: (/** @type {number} */ speed) => session.setSpeed(speed),
+    halt: () => session.halt(),
+    resume: () => session.resume(),
+  }),
+});
+
+// -- the start: paper trading on the first bundled recording ------------------------------------------------------------------
+
+async function begin() {
+  const reply = await fetch("/recordings/recordings.json");
+  /** @type {{file: string, exchange: string, symbol: string, title: string, sha256: string, survey?: object}[]} */
+  const [first] = reply.ok ? await reply.json() : [];
+  if (session.last) return; // somebody was faster
+  if (!first) throw new Error("this site has no recording: press O to open one");
+  const { file, exchange, symbol, title, sha256, survey } = first;
+  await session.replay(`/recordings/${file}`, { exchange, symbol, speed: 1, title, known: survey && { sha256, survey } });
+}
+
+session.ready.catch((error) => say(`the engine cannot start: ${oneLine(error)}`));
+begin().catch((error) => {
+  if (session.phase !== "error" && session.phase === "loading" && !session.last) say(error);
+});
+ask();

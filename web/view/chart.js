@@ -1,0 +1,391 @@
+// The mid price over time with our decisions and fills, the score and the profit below it. One canvas, drawn whole.
+
+import { fixed, signed, timeOfDay } from "../market.js";
+
+/** @typedef {import("../market.js").Market} Market */
+/** @typedef {import("../snapshot.js").Order} Order */
+
+const CAPACITY = 1 << 16;
+const RIGHT = 74;
+const BOTTOM = 16;
+
+/** Points of the market's time, oldest first; the oldest half goes when there is no room. */
+class History {
+  constructor() {
+    this.time = new Float64Array(CAPACITY);
+    this.mid = new Float64Array(CAPACITY);
+    this.equity = new Float64Array(CAPACITY);
+    this.score = new Float64Array(CAPACITY);
+    this.size = 0;
+  }
+
+  /** @param {number} time @param {number} mid @param {number} equity @param {number} score */
+  add(time, mid, equity, score) {
+    if (this.size === CAPACITY) {
+      for (const column of [this.time, this.mid, this.equity, this.score]) column.copyWithin(0, CAPACITY / 2);
+      this.size = CAPACITY / 2;
+    }
+    this.time[this.size] = time;
+    this.mid[this.size] = mid;
+    this.equity[this.size] = equity;
+    this.score[this.size] = score;
+    this.size += 1;
+  }
+
+  /** @param {number} time @returns {number} the first point at or after it */
+  find(time) {
+    let low = 0;
+    let high = this.size;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.time[middle] < time) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+export class Chart {
+  /** @param {HTMLCanvasElement} canvas @param {() => void} ask for a frame */
+  constructor(canvas, ask) {
+    this.ask = ask;
+    this.canvas = canvas;
+    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
+    this.history = new History();
+    /** @type {Map<number, Order>} */
+    this.orders = new Map();
+    this.span = 300_000;
+    /** @type {{x: number, y: number} | null} */
+    this.pointer = null;
+    /** @type {Record<string, string>} */
+    this.colours = {};
+    this.dirty = true; // there is something new to draw
+    this.asked = true; // and somebody waits for it
+    this.width = 0;
+    this.height = 0;
+    new ResizeObserver(() => this.#resize()).observe(canvas);
+    canvas.addEventListener("pointermove", (event) => {
+      this.pointer = { x: event.offsetX, y: event.offsetY };
+      this.redraw();
+    });
+    canvas.addEventListener("pointerleave", () => {
+      this.pointer = null;
+      this.redraw();
+    });
+    this.restyle();
+  }
+
+  /** Draws at the next frame, also when nothing is new. */
+  redraw() {
+    this.asked = true;
+    this.ask();
+  }
+
+  #resize() {
+    const ratio = window.devicePixelRatio || 1;
+    this.width = this.canvas.clientWidth;
+    this.height = this.canvas.clientHeight;
+    this.canvas.width = Math.round(this.width * ratio);
+    this.canvas.height = Math.round(this.height * ratio);
+    this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    this.#blank(); // until there is something to draw
+    this.redraw();
+  }
+
+  #blank() {
+    this.context.fillStyle = this.colours.panel ?? "transparent";
+    this.context.fillRect(0, 0, this.width, this.height);
+  }
+
+  /** Takes the colours of the theme. */
+  restyle() {
+    const style = getComputedStyle(document.documentElement);
+    for (const name of ["panel", "text", "quiet", "edge", "grid", "bid", "ask", "bid-bar", "ask-bar", "mark", "line-price", "mono"]) {
+      this.colours[name] = style.getPropertyValue(`--${name}`).trim();
+    }
+    this.redraw();
+  }
+
+  clear() {
+    this.history.size = 0;
+    this.orders.clear();
+    this.redraw();
+  }
+
+  /** @param {number} time @param {number} mid @param {number} equity @param {number} score */
+  add(time, mid, equity, score) {
+    this.history.add(time, mid, equity, score);
+    this.dirty = true;
+  }
+
+  /** @param {Order} order */
+  order(order) {
+    this.orders.set(order.id, order);
+  }
+
+  /** @param {Market} market @param {number} now the market's time, ms */
+  draw(market, now) {
+    if (!(this.dirty || this.asked) || this.width === 0) return;
+    this.dirty = this.asked = false;
+    const { context: pen, colours, history } = this;
+    const right = this.width - RIGHT;
+    const end = this.height - BOTTOM;
+    this.#blank();
+    pen.font = `11px ${colours.mono}`;
+    if (history.size < 2) {
+      pen.fillStyle = colours.quiet;
+      pen.fillText("waiting for prices", 8, 20);
+      return;
+    }
+    const oldest = history.time[0];
+    const to = Math.max(now, history.time[history.size - 1]);
+    const from = Math.max(to - this.span, oldest);
+    const first = Math.max(0, history.find(from) - 1);
+    const strip = Math.max(36, Math.min(74, Math.round(end * 0.17)));
+    const price = { top: 6, bottom: end - 2 * strip - 12 };
+    const score = { top: end - 2 * strip, bottom: end - strip - 6 };
+    const profit = { top: end - strip, bottom: end - 2 };
+    const x = (/** @type {number} */ time) => ((time - from) / Math.max(1, to - from)) * right;
+
+    let low = Infinity;
+    let high = -Infinity;
+    let least = 0;
+    let most = 0;
+    for (let at = first; at < history.size; at++) {
+      const mid = history.mid[at];
+      if (mid < low) low = mid;
+      if (mid > high) high = mid;
+      const gain = history.equity[at] - market.capital;
+      if (gain < least) least = gain;
+      if (gain > most) most = gain;
+    }
+    if (low > high) [low, high] = [0, 1];
+    const margin = Math.max((high - low) * 0.1, market.tick);
+    const y = span(price, low - margin, high + margin);
+    this.#grid(market, price, low - margin, high + margin, from, to, x, y, right, end);
+    this.#positions(market, x, y, right, price, from);
+    this.#line(first, history.mid, x, y, colours["line-price"], 1.3);
+
+    const scoreY = span(score, -1, 1);
+    this.#strip(score, right, scoreY(0));
+    pen.setLineDash([3, 3]);
+    for (const level of [market.enter, -market.enter]) this.#level(right, scoreY(level), colours.edge);
+    pen.setLineDash([]);
+    this.#line(first, history.score, x, scoreY, colours.quiet, 1);
+    this.#name("score", score);
+    this.#label(right, scoreY(0), signed(history.score[history.size - 1], 2), colours.text);
+
+    const room = Math.max((most - least) * 0.1, 1);
+    const profitY = span(profit, least - room, most + room);
+    this.#strip(profit, right, profitY(0));
+    const last = history.equity[history.size - 1] - market.capital;
+    this.#line(first, history.equity, x, (value) => profitY(value - market.capital), last < 0 ? colours.ask : colours.bid, 1.3);
+    this.#name(`profit, ${market.settle}`, profit);
+    this.#label(right, profitY(last), market.gain(last), last < 0 ? colours.ask : colours.bid);
+
+    this.#marks(market, x, y, from);
+    const mid = history.mid[history.size - 1];
+    if (Number.isFinite(mid)) this.#tag(right, y(mid), fixed(mid / market.priceUnit, market.priceDecimals));
+    this.#crosshair(market, first, from, to, right, price, y, end);
+  }
+
+  /**
+   * @param {number} first @param {Float64Array} column @param {(time: number) => number} x @param {(value: number) => number} y
+   * @param {string} colour @param {number} width
+   */
+  #line(first, column, x, y, colour, width) {
+    const { context: pen, history } = this;
+    pen.strokeStyle = colour;
+    pen.lineWidth = width;
+    pen.lineJoin = "round";
+    pen.beginPath();
+    let down = false;
+    for (let at = first; at < history.size; at++) {
+      const value = column[at];
+      if (Number.isNaN(value)) {
+        down = false;
+        continue;
+      }
+      if (down) pen.lineTo(x(history.time[at]), y(value));
+      else pen.moveTo(x(history.time[at]), y(value));
+      down = true;
+    }
+    pen.stroke();
+  }
+
+  /**
+   * @param {Market} market @param {{top: number, bottom: number}} area @param {number} low @param {number} high
+   * @param {number} from @param {number} to @param {(time: number) => number} x @param {(value: number) => number} y
+   * @param {number} right @param {number} end
+   */
+  #grid(market, area, low, high, from, to, x, y, right, end) {
+    const { context: pen, colours } = this;
+    const step = nice((high - low) / Math.max(2, (area.bottom - area.top) / 48), market.tick);
+    const decimals = market.priceDecimals;
+    for (let value = Math.ceil(low / step) * step; value <= high; value += step) {
+      this.#level(right, y(value), colours.grid);
+      pen.fillStyle = colours.quiet;
+      pen.fillText(fixed(value / market.priceUnit, decimals), right + 6, y(value) + 4);
+    }
+    const seconds = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600].find((size) => (to - from) / 1000 / size <= right / 90) ?? 7200;
+    pen.fillStyle = colours.quiet;
+    for (let time = Math.ceil(from / 1000 / seconds) * seconds * 1000; time <= to; time += seconds * 1000) {
+      const at = Math.round(x(time)) + 0.5;
+      pen.strokeStyle = colours.grid;
+      pen.lineWidth = 1;
+      pen.beginPath();
+      pen.moveTo(at, area.top);
+      pen.lineTo(at, end);
+      pen.stroke();
+      const label = timeOfDay(time);
+      const wide = pen.measureText(label).width;
+      if (at - wide / 2 > 0 && at + wide / 2 < right) pen.fillText(label, at - wide / 2, end + 12);
+    }
+  }
+
+  /** @param {number} right @param {number} at @param {string} colour */
+  #level(right, at, colour) {
+    const { context: pen } = this;
+    pen.strokeStyle = colour;
+    pen.lineWidth = 1;
+    pen.beginPath();
+    pen.moveTo(0, Math.round(at) + 0.5);
+    pen.lineTo(right, Math.round(at) + 0.5);
+    pen.stroke();
+  }
+
+  /** @param {{top: number, bottom: number}} area @param {number} right @param {number} zero */
+  #strip(area, right, zero) {
+    this.#level(this.width, area.top - 4, this.colours.edge);
+    this.#level(right, zero, this.colours.grid);
+  }
+
+  /** A strip's name, over its line. @param {string} name @param {{top: number}} area */
+  #name(name, { top }) {
+    const { context: pen, colours } = this;
+    pen.globalAlpha = 0.85;
+    pen.fillStyle = colours.panel;
+    pen.fillRect(0, top - 3, pen.measureText(name).width + 8, 15);
+    pen.globalAlpha = 1;
+    pen.fillStyle = colours.quiet;
+    pen.fillText(name, 4, top + 8);
+  }
+
+  /** @param {number} right @param {number} at @param {string} label @param {string} colour */
+  #label(right, at, label, colour) {
+    this.context.fillStyle = colour;
+    this.context.fillText(label, right + 6, at + 4);
+  }
+
+  /** @param {number} right @param {number} at @param {string} label */
+  #tag(right, at, label) {
+    const { context: pen, colours } = this;
+    pen.fillStyle = colours.text;
+    pen.fillRect(right + 2, at - 8, RIGHT - 3, 16);
+    pen.fillStyle = colours.panel;
+    pen.fillText(label, right + 6, at + 4);
+  }
+
+  /**
+   * Bands while a position is held: from each fill to the one that closes it.
+   * @param {Market} market @param {(time: number) => number} x @param {(value: number) => number} y @param {number} right
+   * @param {{top: number, bottom: number}} area @param {number} from
+   */
+  #positions(market, x, y, right, area, from) {
+    const { context: pen, colours } = this;
+    let held = 0;
+    let since = 0;
+    const band = (/** @type {number} */ until) => {
+      const [left, stop] = [Math.max(0, x(since)), Math.min(right, x(until))];
+      if (stop <= left) return;
+      pen.globalAlpha = 0.4;
+      pen.fillStyle = held > 0 ? colours["bid-bar"] : colours["ask-bar"];
+      pen.fillRect(left, area.top, stop - left, area.bottom - area.top);
+      pen.globalAlpha = 1;
+    };
+    for (const order of this.#inOrder()) {
+      if (order.filled === 0) continue;
+      const next = held + (order.side === 0 ? order.filled : -order.filled);
+      if (held !== 0 && order.doneMs >= from) band(order.doneMs);
+      if (Math.sign(next) !== Math.sign(held) || held === 0) since = order.doneMs;
+      held = Math.abs(next) < 1e-9 ? 0 : next;
+    }
+    if (held !== 0) band(Infinity);
+  }
+
+  #inOrder() {
+    return [...this.orders.values()].sort((one, other) => one.id - other.id);
+  }
+
+  /** @param {Market} market @param {(time: number) => number} x @param {(value: number) => number} y @param {number} from */
+  #marks(market, x, y, from) {
+    const { context: pen, colours } = this;
+    for (const order of this.orders.values()) {
+      if (order.createdMs < from) continue;
+      const buys = order.side === 0;
+      const price = market.fillPrice(order);
+      if (Number.isNaN(price)) {
+        pen.strokeStyle = colours.text;
+        pen.lineWidth = 1.2;
+        pen.beginPath();
+        pen.arc(x(order.createdMs), y(order.touch), 3, 0, Math.PI * 2);
+        pen.stroke();
+        continue;
+      }
+      const [across, down] = [x(order.doneMs), y(price)];
+      const size = buys ? 7 : -7;
+      pen.beginPath();
+      pen.moveTo(across, down + size * 0.3);
+      pen.lineTo(across - 5.5, down + size * 1.6);
+      pen.lineTo(across + 5.5, down + size * 1.6);
+      pen.closePath();
+      pen.fillStyle = buys ? colours.bid : colours.ask;
+      pen.fill();
+      pen.strokeStyle = colours.panel;
+      pen.stroke();
+    }
+  }
+
+  /**
+   * @param {Market} market @param {number} first @param {number} from @param {number} to @param {number} right
+   * @param {{top: number, bottom: number}} area @param {(value: number) => number} y @param {number} end
+   */
+  #crosshair(market, first, from, to, right, area, y, end) {
+    if (!this.pointer || this.pointer.x > right) return;
+    const { context: pen, colours, history } = this;
+    const time = from + (this.pointer.x / right) * (to - from);
+    const at = Math.min(history.size - 1, Math.max(first, history.find(time)));
+    pen.strokeStyle = colours.quiet;
+    pen.lineWidth = 1;
+    pen.beginPath();
+    pen.moveTo(Math.round(this.pointer.x) + 0.5, area.top);
+    pen.lineTo(Math.round(this.pointer.x) + 0.5, end);
+    pen.stroke();
+    const mid = history.mid[at];
+    const line = [
+      timeOfDay(history.time[at], true),
+      Number.isFinite(mid) ? fixed(mid / market.priceUnit, market.priceDecimals + 1) : "no valid book",
+      `score ${signed(history.score[at], 2)}`,
+      `profit ${market.gain(history.equity[at] - market.capital)}`,
+    ].join("   ");
+    const wide = pen.measureText(line).width + 12;
+    const left = Math.min(Math.max(0, this.pointer.x - wide / 2), right - wide);
+    pen.fillStyle = colours.text;
+    pen.fillRect(left, area.top, wide, 18);
+    pen.fillStyle = colours.panel;
+    pen.fillText(line, left + 6, area.top + 13);
+  }
+}
+
+/** @param {{top: number, bottom: number}} area @param {number} low @param {number} high @returns {(value: number) => number} */
+function span(area, low, high) {
+  const factor = (area.bottom - area.top) / Math.max(high - low, 1e-9);
+  return (value) => area.bottom - (value - low) * factor;
+}
+
+/** A step of 1, 2 or 5 times a power of ten, and whole ticks. @param {number} least @param {number} tick */
+function nice(least, tick) {
+  const power = 10 ** Math.floor(Math.log10(Math.max(least, 1e-9)));
+  const step = [1, 2, 5, 10].map((digit) => digit * power).find((size) => size >= least) ?? 10 * power;
+  return Math.max(step, tick);
+}
