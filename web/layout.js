@@ -1,7 +1,7 @@
 // The block's layout and the header's constants. Generated from cwts.h by cwts.kernel.generate.
 
 /**
- * @typedef {{offset: number, type: string, count: number}} Field  type: a scalar's name, or a struct's; count 0: no array
+ * @typedef {{offset: number, type: string, count: number}} Field  type: scalar or struct; count 0: no array
  * @typedef {{size: number, fields: Record<string, Field>}} Struct
  */
 

@@ -135,6 +135,8 @@ def judge(case: tuple[str, str], outcome: Outcome) -> None:
         assert sum(link["rotations"] for link in links) >= 1
     if name in ("cut", "restart", "stall", "the 24 hours are over", "the loss of one of two"):
         assert sum(link["losses"] for link in links) >= 1
+    if "handshake" in name:
+        assert not any("no answer" in note for note in outcome.notes), outcome.notes
     if name == "slow consumer":
         assert outcome.lost > 0
         assert outcome.resets >= 1

@@ -1,7 +1,7 @@
 """The engine: one block of memory, and the kernel that works on it, behind one interface for every build.
 
-Owns which build runs (`native`: the C extension, in CPython or in Pyodide; `wasmtime`: the standalone WebAssembly module)
-and reading the block. What the bytes mean is said in `cwts.h`; `layout` is generated from it.
+Owns which build runs (`native`: the C extension, in CPython or in Pyodide; `wasmtime`: the standalone WebAssembly
+module) and reading the block. What the bytes mean is said in `cwts.h`; `layout` is generated from it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Engine:
         _check(self._kernel.init(config))
 
     def feed(self, frames: Frames) -> int:
-        """Processes frames laid end to end; returns `layout.Event` bits. Raises ValueError where a frame does not fit."""
+        """Processes frames laid end to end; returns `layout.Event` bits. Raises ValueError where one does not fit."""
         return _check(self._kernel.feed(frames))
 
     def feed_each(self, frames: Frames, count: int | None = None) -> NDArray[np.int64]:
@@ -85,9 +85,12 @@ class Engine:
     def restore(self, block: bytes | NDArray[np.uint8]) -> None:
         """Makes `block`, a copy of another engine's block, this engine's. Raises ValueError where it is not one."""
         saved = np.frombuffer(block, np.uint8)
-        header = saved[: layout.HEADER.itemsize].view(layout.HEADER)[0] if saved.size >= layout.HEADER.itemsize else None
-        if header is None or saved.size != self.block.size or header["magic"] != layout.MAGIC or header["abi"] != layout.ABI:
-            raise ValueError(f"expected the {self.block.size} bytes of a block of ABI {layout.ABI}, got {saved.size} bytes of another kind")
+        whole = saved.size == self.block.size
+        header = saved[: layout.HEADER.itemsize].view(layout.HEADER)[0] if whole else None
+        if header is None or header["magic"] != layout.MAGIC or header["abi"] != layout.ABI:
+            raise ValueError(
+                f"expected the {self.block.size} bytes of a block of ABI {layout.ABI}, got {saved.size} bytes of another kind"
+            )
         self.block[:] = saved
 
     def levels(self, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -105,7 +108,7 @@ class Engine:
         return (keys if side == layout.Side.BID else -keys), quantities[order]
 
     def book_sha256(self) -> str:
-        """SHA-256 of the book as text: `b <price> <qty>` a line from the best bid on, then `a <price> <qty>`; plain decimals."""
+        """SHA-256 of the book as text: a line `b <price> <qty>` from the best bid on, then `a <price> <qty>`."""
         digest = hashlib.sha256()
         config = self.view["config"]
         price_decimals, qty_decimals = int(config["price_decimals"]), int(config["qty_decimals"])

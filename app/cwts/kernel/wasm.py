@@ -1,4 +1,4 @@
-"""The standalone WebAssembly kernel in wasmtime: the same C, sandboxed, with its block in the module's own fixed memory.
+"""The standalone WebAssembly kernel in wasmtime: the same C, sandboxed, its block in the module's own memory.
 
 Memory, from the module's heap base on: the block, then an area through which frames and results pass in pieces.
 """
@@ -58,7 +58,8 @@ class WasmKernel:
         self._address = int(base.value(self._store)) + 63 & ~63
         size = self._call("cwts_block_bytes")
         if size != layout.BLOCK.itemsize:
-            raise InputError(f"kernel.wasm has a block of {size} bytes, this package one of {layout.BLOCK.itemsize}: run make wasm")
+            ours = layout.BLOCK.itemsize
+            raise InputError(f"kernel.wasm has a block of {size} bytes, this package one of {ours}: run make wasm")
         # The memory cannot grow, so that views of it stay valid as long as the store lives.
         total = memory.data_len(self._store)
         pointer = ctypes.cast(memory.data_ptr(self._store), ctypes.POINTER(ctypes.c_uint8 * total))

@@ -105,10 +105,12 @@ class _Listener(WSListener):
     def __init__(self, host: NativeHost, link: int) -> None:
         self._host = host
         self._link = link
+        self.connected = False
         self._parts = bytearray()  # of a fragmented message
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """The handshake is done."""
+        self.connected = True
         self._host.on_connected(self._link, transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -339,9 +341,10 @@ class NativeHost:
             transport.disconnect(False)
 
     async def _connect(self, link: int, url: str) -> None:
+        listener = _Listener(self, link)
         try:
             await ws_connect(
-                lambda: _Listener(self, link),
+                lambda: listener,
                 url,
                 ssl_context=self._context,
                 websocket_handshake_timeout=self.session.policy.connect_timeout_ns / SECOND,
@@ -350,6 +353,8 @@ class NativeHost:
                 extra_headers={"User-Agent": USER_AGENT},
                 logger_name="cwts",
             )
+            if not listener.connected:  # picows returns as if all were well
+                raise ConnectionResetError(None, "the connection was cut during the handshake")
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a connection dies of is told in one line
