@@ -30,11 +30,12 @@ TERMS = {
 
 
 def test_random_markets(engine_name: str) -> None:
-    hypothesis = pytest.importorskip("hypothesis")
-    st = hypothesis.strategies
+    pytest.importorskip("hypothesis")
+    from hypothesis import given, settings
+    from hypothesis import strategies as st
 
-    @hypothesis.settings(max_examples=examples(24))
-    @hypothesis.given(
+    @settings(max_examples=examples(24))
+    @given(
         name=st.sampled_from(sorted(TERMS)),
         seed=st.integers(0, 2**32),
         fee=st.sampled_from([0, 1, 500, 1000, 99_999]),

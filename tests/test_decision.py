@@ -162,8 +162,10 @@ def test_every_reason_has_a_case() -> None:
 
 
 def test_any_situation(engine_name: str) -> None:
-    hypothesis = pytest.importorskip("hypothesis")
-    st = hypothesis.strategies
+    pytest.importorskip("hypothesis")
+    from hypothesis import given, settings
+    from hypothesis import strategies as st
+
     around = st.sampled_from
     facts = st.builds(
         Facts,
@@ -182,8 +184,8 @@ def test_any_situation(engine_name: str) -> None:
         score=around([0, 0.2, 0.25, 0.5, 1, -0.2, -0.25, -0.5, -1, 3]),
     )
 
-    @hypothesis.settings(max_examples=examples(200))
-    @hypothesis.given(facts=facts, terms=around([LINEAR, LINEAR, SPOT]))
+    @settings(max_examples=examples(200))
+    @given(facts=facts, terms=around([LINEAR, LINEAR, SPOT]))
     def check(facts: Facts, terms: Terms) -> None:
         found, twins, _ = ask(terms, facts, engine_name)
         assert found == twins

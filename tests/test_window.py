@@ -57,11 +57,12 @@ def test_the_touch_walks_up_and_down_and_back(engine_name: str, step: int, leavi
 
 
 def test_random_walks_over_wide_prices(engine_name: str) -> None:
-    hypothesis = pytest.importorskip("hypothesis")
-    st = hypothesis.strategies
+    pytest.importorskip("hypothesis")
+    from hypothesis import given, settings
+    from hypothesis import strategies as st
 
-    @hypothesis.settings(max_examples=examples(12))
-    @hypothesis.given(seed=st.integers(0, 2**32), width=st.sampled_from([40, 5_000, WINDOW, 5 * WINDOW, 10**7]))
+    @settings(max_examples=examples(12))
+    @given(seed=st.integers(0, 2**32), width=st.sampled_from([40, 5_000, WINDOW, 5 * WINDOW, 10**7]))
     def check(seed: int, width: int) -> None:
         rng, m = random.Random(seed), market(engine_name)
         middle = 10**8

@@ -88,9 +88,8 @@ class Engine:
         whole = saved.size == self.block.size
         header = saved[: layout.HEADER.itemsize].view(layout.HEADER)[0] if whole else None
         if header is None or header["magic"] != layout.MAGIC or header["abi"] != layout.ABI:
-            raise ValueError(
-                f"expected the {self.block.size} bytes of a block of ABI {layout.ABI}, got {saved.size} bytes of another kind"
-            )
+            expected = f"the {self.block.size} bytes of a block of ABI {layout.ABI}"
+            raise ValueError(f"expected {expected}, got {saved.size} bytes of another kind")
         self.block[:] = saved
 
     def levels(self, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
