@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from cwts.errors import InputError
+from cwts.serve import content_security_policy
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -105,3 +108,16 @@ def test_a_taken_port_is_one_line(command: str, site: Path) -> None:
 
 def test_a_missing_site_is_one_line(command: str, tmp_path: Path) -> None:
     assert "no built site" in refused(command, "--port", "0", "--site", str(tmp_path))
+
+
+def test_a_simulated_exchange_may_be_connected_to_when_it_is_named() -> None:
+    def connects(policy: str) -> list[str]:
+        return next(part.split() for part in policy.split("; ") if part.startswith("connect-src"))
+
+    assert connects(content_security_policy(["ws://127.0.0.1:9000"])) == [
+        *connects(content_security_policy()),
+        "ws://127.0.0.1:9000",
+    ]
+    for wrong in ("127.0.0.1:9000", "ws://*", "ws://a b", "ws://a; script-src *", "file:///", "ws://127.0.0.1:9000/x"):
+        with pytest.raises(InputError):
+            content_security_policy([wrong])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import re
 import sys
 import threading
 import webbrowser
@@ -21,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 from cwts.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 HOST = "127.0.0.1"
 PROJECT = Path(__file__).resolve().parents[2]
@@ -31,21 +32,33 @@ EXCHANGES = (
     "wss://stream.binance.com:9443 wss://ws-api.binance.com wss://fstream.binance.com wss://ws-fapi.binance.com "
     "wss://dstream.binance.com wss://ws-dapi.binance.com wss://ws.okx.com:8443"
 )
-CONTENT_SECURITY_POLICY = "; ".join((
-    "default-src 'none'",
-    "script-src 'self' 'wasm-unsafe-eval'",
-    "worker-src 'self'",
-    "style-src 'self'",
-    "img-src 'self' data:",
-    "font-src 'self'",
-    f"connect-src 'self' {EXCHANGES}",
-    "base-uri 'none'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-    "require-trusted-types-for 'script'",
-))  # fmt: skip
+ORIGIN = re.compile(r"(?:wss?|https?)://(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
+
+
+def content_security_policy(origins: Sequence[str] = ()) -> str:
+    """The page's policy. `origins`: where it may connect to besides the exchanges, for example ws://127.0.0.1:9000.
+
+    Raises InputError.
+    """
+    for origin in origins:
+        if not ORIGIN.fullmatch(origin):
+            raise InputError(f"an origin like ws://127.0.0.1:9000 is expected, not {origin!r}")
+    return "; ".join((
+        "default-src 'none'",
+        "script-src 'self' 'wasm-unsafe-eval'",
+        "worker-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        " ".join(("connect-src 'self'", EXCHANGES, *origins)),
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    ))  # fmt: skip
+
+
 HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -85,15 +98,17 @@ class Handler(BaseHTTPRequestHandler):
     error_message_format = "%(code)d %(message)s\n"
     error_content_type = "text/plain; charset=utf-8"
 
-    def __init__(self, *args: object, site: Path, isolated: bool, tags: dict[tuple[Path, int, int], str]) -> None:
+    def __init__(
+        self, *args: object, site: Path, always: Mapping[str, str], tags: dict[tuple[Path, int, int], str]
+    ) -> None:
         self.site = site
-        self.isolated = isolated
+        self.always = always
         self.tags = tags
         super().__init__(*args)  # type: ignore[arg-type]
 
     def end_headers(self) -> None:
         """Adds what every response carries, errors included."""
-        for name, value in (HEADERS | ISOLATION if self.isolated else HEADERS).items():  # type: ignore[operator]
+        for name, value in self.always.items():
             self.send_header(name, value)
         super().end_headers()
 
@@ -174,9 +189,10 @@ def find_site(site: str | Path | None) -> Path:
     raise InputError(f"no built site in {tried[0]}: run `make site` (or `make run`), or give --site FOLDER")
 
 
-def make_server(site: Path, port: int, *, isolated: bool = True) -> Server:
+def make_server(site: Path, port: int, *, isolated: bool = True, origins: Sequence[str] = ()) -> Server:
     """A server that is bound but does not run yet; port 0 takes a free one. Raises InputError if the port is taken."""
-    handler = partial(Handler, site=site, isolated=isolated, tags={})
+    always = {"Content-Security-Policy": content_security_policy(origins), **HEADERS}
+    handler = partial(Handler, site=site, always={**always, **(ISOLATION if isolated else {})}, tags={})
     try:
         return Server((HOST, port), handler)
     except OSError as error:
@@ -185,9 +201,19 @@ def make_server(site: Path, port: int, *, isolated: bool = True) -> Server:
         raise InputError(f"cannot listen on port {port}: {error.strerror or error}") from None
 
 
-def serve(*, port: int = 8000, open_browser: bool = True, site: str | Path | None = None, isolated: bool = True) -> int:
-    """Serves the site until interrupted. Without isolation the page has no shared memory and takes its slower path."""
-    server = make_server(find_site(site), port, isolated=isolated)
+def serve(
+    *,
+    port: int = 8000,
+    open_browser: bool = True,
+    site: str | Path | None = None,
+    isolated: bool = True,
+    origins: Sequence[str] = (),
+) -> int:
+    """Serves the site until interrupted. Without isolation the page has no shared memory and takes its slower path.
+
+    `origins`: where the page may connect to besides the exchanges: a simulated one on this machine.
+    """
+    server = make_server(find_site(site), port, isolated=isolated, origins=origins)
     address = f"http://{HOST}:{server.server_address[1]}/"
     print(f"CWTS is at {address} (Ctrl-C ends it)", flush=True)
     if open_browser:

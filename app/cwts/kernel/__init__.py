@@ -122,7 +122,7 @@ class Engine:
 
     def block_sha256(self) -> str:
         """SHA-256 of the engine's state: equal on every build after the same frames, however they were batched."""
-        return hashlib.sha256(self.block[: int(self.view["header"]["hashed_bytes"])]).hexdigest()
+        return hashlib.sha256(self.block[: int(self.view["header"]["hashed_bytes"])].data).hexdigest()
 
 
 def plain(value: int, decimals: int) -> str:
@@ -137,7 +137,7 @@ def plain(value: int, decimals: int) -> str:
 
 def count_frames(frames: Frames) -> int:
     """How many whole frames lie in `frames`."""
-    view = memoryview(frames).cast("B")
+    view = frames.data if isinstance(frames, np.ndarray) else memoryview(frames)
     at = count = 0
     while at + layout.FRAME.itemsize <= len(view):
         length = int.from_bytes(view[at + 8 : at + 12], "little")

@@ -63,7 +63,7 @@ class WasmKernel:
         # The memory cannot grow, so that views of it stay valid as long as the store lives.
         total = memory.data_len(self._store)
         pointer = ctypes.cast(memory.data_ptr(self._store), ctypes.POINTER(ctypes.c_uint8 * total))
-        self._memory: NDArray[np.uint8] = np.frombuffer(pointer.contents, np.uint8)
+        self._memory: NDArray[np.uint8] = np.frombuffer(memoryview(pointer.contents), np.uint8)
         self.block: NDArray[np.uint8] = self._memory[self._address : self._address + size]
         self._transfer = self._address + size + 63 & ~63
         self._room = total - self._transfer
@@ -127,7 +127,7 @@ def _last_whole_frame(data: NDArray[np.uint8], at: int, room: int) -> int:
     """Where the last frame ends that fits into `room` bytes from `at`."""
     end = at
     while end + layout.FRAME.itemsize <= data.size:
-        (length,) = struct.unpack_from("<I", data, end + 8)
+        (length,) = struct.unpack_from("<I", data.data, end + 8)
         after = end + layout.FRAME.itemsize + (length + 7 & ~7)
         if after - at > room:
             break
