@@ -112,6 +112,10 @@ class Trader:
     def text(self, selector: str) -> str:
         return self.page.inner_text(selector)
 
+    def shows(self, selector: str, words: str) -> None:
+        """Waits until an element's text contains these words: what is for reading changes a few times a second."""
+        self.until(lambda _: words.lower() in self.text(selector).lower())
+
     def offer(self, path: Path | None = None, *, name: str = "", data: bytes = b"") -> None:
         """Puts a file where the page's own file chooser puts it."""
         given = path or {"name": name, "mimeType": "application/octet-stream", "buffer": data}

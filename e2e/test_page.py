@@ -42,8 +42,8 @@ def test_the_bundled_recording_trades_without_being_asked(trader: Trader) -> Non
     later = trader.until(lambda state: state["messages"] > first["messages"] + 200)
     assert later["exchange"] == "binance-usdm"
     assert later["symbol"] == "BTCUSDT"
-    assert trader.text("#bids") + trader.text("#asks") != book
-    assert "in sync" in trader.text("#sync")
+    trader.until(lambda _: trader.text("#bids") + trader.text("#asks") != book)
+    trader.shows("#sync", "in sync")
 
 
 def test_state_keeps_its_contract(trader: Trader) -> None:
@@ -82,7 +82,7 @@ def test_space_pauses_and_plays(trader: Trader) -> None:
     still = trader.state()["messages"]
     time.sleep(0.5)
     assert trader.state()["messages"] == still
-    assert "paused" in trader.text("#status")
+    trader.shows("#status", "paused")
     trader.page.keyboard.press("Space")
     trader.until(lambda state: state["messages"] > still)
 
@@ -106,7 +106,7 @@ def test_the_kill_switch_flattens_and_stays_stopped(trader: Trader) -> None:
     trader.page.keyboard.press("k")
     state = trader.until(lambda state: state["halted"] and Decimal(state["position"]) == 0)
     assert state["status"] == "stopped"
-    assert "flat" in trader.text("#line").lower()
+    trader.shows("#line", "flat")
     orders = state["orders"][0]["id"]
     later = trader.until(lambda now: now["messages"] > state["messages"] + 3000)
     assert later["orders"][0]["id"] == orders
@@ -156,7 +156,7 @@ def test_every_control_has_a_name(trader: Trader) -> None:
 
 def test_what_the_session_does_not_know_is_told_on_request(trader: Trader) -> None:
     assert not trader.page.is_visible("#notes")
-    assert trader.text("#line") == ""
+    trader.until(lambda _: trader.text("#line") == "")
     trader.page.click("#paper")
     assert "none leaves this page" in trader.text("#notes")
     assert "minimum order sizes are not known" in trader.text("#notes")

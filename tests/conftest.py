@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ pytest.register_assert_rewrite("market")
 try:
     from hypothesis import HealthCheck, settings
 
-    common = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+    common: dict[str, Any] = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
     settings.register_profile("ci", derandomize=True, **common)
     settings.register_profile("thorough", derandomize=False, **common)
     settings.load_profile(os.environ.get("CWTS_PROFILE", "ci"))

@@ -117,6 +117,7 @@ def test_levels_that_are_none(engine_name: str, exchange: str, symbol: str) -> N
     element = good["data"][0] if exchange == "okx" else good
     key = "bids" if exchange == "okx" else "b"
     bad: list[bytes] = []
+    levels: Any
     for levels in (
         [["98.5"]],
         [[]],
@@ -157,9 +158,8 @@ def test_futures_need_the_id_before(engine_name: str, exchange: str, symbol: str
 def test_ids_that_are_none(engine_name: str, exchange: str, symbol: str) -> None:
     m = synced(exchange, symbol, engine_name)
     good = update(m, 11, bids=[("98.5", "1")])
-    refused(
-        m, *(good | {"u": wrong} for wrong in ("x", "", None, [], {}, 1.5, "1" * 30, 10**25, True)), good | {"U": 99}
-    )
+    wrong: list[Any] = ["x", "", None, [], {}, 1.5, "1" * 30, 10**25, True]
+    refused(m, *(good | {"u": value} for value in wrong), good | {"U": 99})
 
 
 @each_binance

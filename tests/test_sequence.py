@@ -138,11 +138,9 @@ def play(m: Market, steps: list[int | tuple[int, ...]]) -> None:
         if isinstance(step, int):
             m.feed(m.snapshot(step, bids=[("99.5", "1"), ("98", str(i + 1))], asks=[("100.5", "1")]))
         else:
-            m.feed(
-                m.depth(
-                    *step, bids=[(f"{90 + i}.25", str(i + 1)), ("99.5", str(i + 2))], asks=[("100.5", f"0.{i + 1}")]
-                )
-            )
+            first, last, *previous = step
+            bids, asks = [(f"{90 + i}.25", str(i + 1)), ("99.5", str(i + 2))], [("100.5", f"0.{i + 1}")]
+            m.feed(m.depth(first, last, previous[0] if previous else None, bids, asks))
         m.check()
 
 

@@ -129,7 +129,9 @@ UNKNOWN: list[Any] = [
 
 def scribble(rng: random.Random, value: Any) -> bytes:
     """JSON with keys in any order, unknown fields, and white space anywhere."""
-    gap = lambda: rng.choice(["", "", "", " ", "\t", "  "])  # noqa: E731
+
+    def gap() -> str:
+        return rng.choice(["", "", "", " ", "\t", "  "])
 
     def write(value: Any, depth: int) -> str:
         if isinstance(value, dict):
