@@ -204,6 +204,15 @@ def test_below_the_minimum_notional_nothing_is_sent(engine_name: str) -> None:
     assert b.twins.engine.view["decision"]["reason"] == Reason.TOO_SMALL
 
 
+def test_what_could_not_be_sold_again_is_not_bought(engine_name: str) -> None:
+    """Of one lot the fee takes a part, and the rest is below a lot; of two, one is left."""
+    b = Bench(replace(SPOT, lot="4"), engine_name)
+    assert b.account["orders"] == 0
+    assert b.twins.engine.view["decision"]["reason"] == Reason.TOO_SMALL
+    b = Bench(replace(SPOT, lot="2"), engine_name)
+    assert b.order["qty"] == 4_000
+
+
 def test_a_fill_below_the_minimum_notional_is_rejected(engine_name: str) -> None:
     b = Bench(replace(SPOT, min_notional="300"), engine_name)
     b.depth(asks=[("101", "2")])

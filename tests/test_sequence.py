@@ -229,6 +229,14 @@ OKX = {
         [("snapshot", None, None), ("update", None, None)],
         {"synced": 1, "applied": 1},
     ),
+    "half a link is none: the message is passed over, and the next one shows the gap": (
+        [("snapshot", 10, -1), ("update", None, 10), ("update", 12, None), ("update", 13, 12)],
+        {"synced": 0, "malformed": 2, "applied": 0, "gaps": 1},
+    ),
+    "a chain that began with ids goes on with them": (
+        [("snapshot", 10, -1), ("update", None, None), ("update", 11, 10)],
+        {"synced": 1, "malformed": 1, "applied": 1},
+    ),
     "a new snapshot replaces the book": ([("snapshot", 10, -1), ("snapshot", 50, -1)], {"synced": 1, "snapshots": 2}),
 }
 

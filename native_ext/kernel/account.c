@@ -62,6 +62,10 @@ static i64 order_size(const cwts_block *k, i64 bid, i64 ask) {
     if (lots <= 0 || lots > INT64_MAX / k->header.unit_e8 / c->lot_size) return 0;
     i64 qty = lots * c->lot_size;
     if (qty < c->min_qty) return 0;
+    if (c->contract == CWTS_SPOT) { /* what is left after the fee must be a lot, or it could not be sold again */
+        i64 amount_e8 = qty * k->header.unit_e8;
+        if (amount_e8 - multiply_divide(amount_e8, c->taker_fee_ppm, PPM, 1) < c->lot_size * k->header.unit_e8) return 0;
+    }
     i64 notional = value_e8(k, low, qty * k->header.unit_e8, 0);
     return notional == MONEY_MAX || notional < c->min_notional_e8 ? 0 : qty;
 }

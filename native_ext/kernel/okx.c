@@ -116,7 +116,10 @@ static u32 okx_books(cwts_block *k, const okx_message *m, const u8 *end, i64 rec
     } else {
         id.snapshot = slice_is(m->action, "snapshot", 8);
         if (!id.snapshot && !slice_is(m->action, "update", 6)) return malformed(k);
+        /* half a link is none, and a chain that began with numbers goes on with them */
+        if (!id.snapshot && id.has_seq != id.has_previous) return malformed(k);
         if (!id.snapshot && (u32)channel > k->sync.source) return k->sync.synced ? ignored(k) : CWTS_EV_NEED_SNAPSHOT;
+        if (!id.snapshot && !id.has_seq && k->sync.synced && k->sync.last_id != 0) return malformed(k);
     }
     k->sync.source = (u32)channel;
     id.verify = channel == OKX_BOOKS && (seen & OKX_SEEN_CHECKSUM);

@@ -126,6 +126,11 @@ class Account:
         qty = lots * self.lot
         if qty == 0 or qty < c["min_qty"] or qty * self.unit_e8 > MOST:
             return 0
+        if self.spot:  # what is left after the fee must be a lot, or it could not be sold again
+            amount = qty * self.unit_e8
+            fee = -(-amount * int(c["taker_fee_ppm"]) // 10**6)
+            if amount - fee < self.lot * self.unit_e8:
+                return 0
         notional = self.worth(cheap, qty * self.unit_e8, up=False)
         return 0 if notional == MOST or notional < c["min_notional_e8"] else qty
 

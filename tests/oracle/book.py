@@ -352,13 +352,15 @@ class Oracle:
                 self.counts["stale"] += 1
                 return
             action = "snapshot"
-        elif action not in ("snapshot", "update"):
+        elif action not in ("snapshot", "update") or (action == "update" and (seq is None) != (previous is None)):
             raise Malformed
         elif action == "update" and rank > self.rank:
             if self.synced:
                 raise Ignored
             self.happened.add("waiting")
             return  # no snapshot yet
+        elif action == "update" and seq is None and self.synced and self.last:
+            raise Malformed  # a chain that began with numbers goes on with them
         self.rank = rank
         if action == "snapshot":
             self.counts["snapshots"] += 1

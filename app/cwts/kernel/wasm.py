@@ -60,10 +60,11 @@ class WasmKernel:
         if size != layout.BLOCK.itemsize:
             ours = layout.BLOCK.itemsize
             raise InputError(f"kernel.wasm has a block of {size} bytes, this package one of {ours}: run make wasm")
-        # The memory cannot grow, so that views of it stay valid as long as the store lives.
+        # The memory cannot grow, so that views of it stay valid as long as the store lives; and they keep it alive.
         total = memory.data_len(self._store)
-        pointer = ctypes.cast(memory.data_ptr(self._store), ctypes.POINTER(ctypes.c_uint8 * total))
-        self._memory: NDArray[np.uint8] = np.frombuffer(memoryview(pointer.contents), np.uint8)
+        array = ctypes.cast(memory.data_ptr(self._store), ctypes.POINTER(ctypes.c_uint8 * total)).contents
+        array.store = self._store  # type: ignore[attr-defined]
+        self._memory: NDArray[np.uint8] = np.frombuffer(memoryview(array), np.uint8)
         self.block: NDArray[np.uint8] = self._memory[self._address : self._address + size]
         self._transfer = self._address + size + 63 & ~63
         self._room = total - self._transfer
