@@ -256,16 +256,19 @@ def _compiler() -> str:
     return "unknown"
 
 
-def _page() -> dict[str, Any] | None:
-    """The page's and Node's numbers, where the program that measures them is there."""
+def _page() -> dict[str, Any]:
+    """The page's and Node's numbers, measured by `e2e/bench_page.py` with the environment that has Playwright."""
     program = ROOT / "e2e" / "bench_page.py"
-    if not program.is_file():
-        return None
-    done = subprocess.run([sys.executable, program, "--json"], capture_output=True, text=True, check=False)
-    try:
-        page: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    except (IndexError, ValueError):
-        return {"error": (done.stderr.strip().splitlines() or ["no answer"])[-1]}
+    python = ROOT / ".venv" / "bin" / "python"
+    if not program.is_file() or not python.is_file():
+        return {}
+    page: dict[str, Any] = {}
+    for where, flags in (("chromium", ()), ("node", ("--node",))):
+        done = subprocess.run([python, program, "--json", *flags], capture_output=True, text=True, check=False)
+        try:
+            page[where] = json.loads(done.stdout.strip().splitlines()[-1])
+        except (IndexError, ValueError):
+            page[where] = {"error": (done.stderr.strip().splitlines() or ["no answer"])[-1]}
     return page
 
 
@@ -336,7 +339,7 @@ def _stages(medians: dict[str, Result]) -> dict[str, dict[str, Result]]:
     return stages
 
 
-def _ratios(ns: dict[str, Result], page: dict[str, Any] | None) -> dict[str, float]:
+def _ratios(ns: dict[str, Result], page: dict[str, Any]) -> dict[str, float]:
     ratios: dict[str, float] = {}
 
     def ratio(name: str, above: str, below: str, key: str) -> None:
@@ -349,10 +352,12 @@ def _ratios(ns: dict[str, Result], page: dict[str, Any] | None) -> dict[str, flo
     ratio("order_book_p50_to_native_p50", "orjson_order_book", "native", "p50")
     ratio("order_book_decimal_p50_to_native_p50", "orjson_order_book_decimal", "native", "p50")
     ratio("wasmtime_batch_to_native_batch", "wasmtime", "native", "batch")
-    for where in ("chromium", "node"):
-        batch = (page or {}).get(where, {}).get("batch") if isinstance((page or {}).get(where), dict) else None
-        if batch and "native" in ns:
-            ratios[f"{where}_batch_to_native_batch"] = round(batch / ns["native"]["batch"], 2)
+    for where, measured in page.items():
+        by_name = measured.get("ns", {}).get("book", {})
+        if "engine" in by_name and "native" in ns:
+            ratios[f"{where}_batch_to_native_batch"] = round(by_name["engine"] / ns["native"]["batch"], 2)
+        for name, value in measured.get("ratio", {}).get("book", {}).items():
+            ratios[f"{where}_{name}_to_engine"] = value
     return ratios
 
 
@@ -377,8 +382,11 @@ def human(result: dict[str, Any]) -> str:
         for stage, row in stages.items():
             lines.append(f"  {stage:<50}{row['p50']:>10,.0f}{row['mean']:>10,.0f}{'':>10}{row['batch']:>10,.0f}")
     lines += ["", *(f"{name.replace('_', ' '):<52}{value:>10.2f}" for name, value in result["ratios"].items())]
-    if result["page"]:
-        lines.append(f"page: {json.dumps(result['page'])}")
+    for where, measured in result["page"].items():
+        what = (
+            measured.get("error") or f"{measured['ns']['book']['engine']:,} ns a book message, {measured['userAgent']}"
+        )
+        lines.append(f"{where}: {what}")
     lines += [f"not measured: {name}: {why}" for name, why in result["missing"].items()]
     return "\n".join(lines)
 
