@@ -39,7 +39,7 @@ def simulator(*names: str, **options: Any) -> Simulator:
     return Simulator([CAPTURES[name] for name in names], **(defaults | options))
 
 
-def run(coroutine: Coroutine[Any, Any, None], seconds: float = 30) -> None:
+def run(coroutine: Coroutine[Any, Any, None], seconds: float = 120) -> None:
     asyncio.run(asyncio.wait_for(coroutine, seconds))
 
 

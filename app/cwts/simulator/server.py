@@ -163,8 +163,11 @@ class Simulator:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
+        left = set(self._tasks)
+        while left:  # CPython 3.11 can lose a cancellation that meets the end of a wait_for
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=0.2)
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
         for exchange in self._exchanges.values():
             for peer in list(exchange.peers.values()):

@@ -124,7 +124,8 @@ class Peer:
         """Waits until not much is waiting to be sent, if the connection is not being held up on purpose."""
         if len(self._out) > 512 and not self.closed and time.monotonic() >= self._hold_until and not self._rate:
             with contextlib.suppress(TimeoutError):  # one client that takes nothing must not stop the exchange
-                await asyncio.wait_for(self._drained.wait(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await self._drained.wait()
 
     @property
     def waiting(self) -> int:
@@ -276,7 +277,8 @@ class Peer:
                 if self._hold_until > now:
                     self._wake.clear()
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), min(self._hold_until - now, 1.0))
+                        async with asyncio.timeout(min(self._hold_until - now, 1.0)):
+                            await self._wake.wait()
                     continue
                 kind, data = out.popleft()
                 if kind is WSMsgType.CLOSE:
