@@ -175,7 +175,7 @@ def test_restart_clock_and_snapshots() -> None:
 
 def test_pings_idleness_and_age_in_less_time() -> None:
     async def check() -> None:
-        async with simulator("binance", "okx", start="command", compress=100) as sim, Client(sim) as client:
+        async with simulator("binance", "okx", start="command", compress=30) as sim, Client(sim) as client:
             spot = await client.socket("binance", "stream", "/ws/btcusdt@depth")
             ping = await spot.raw()
             assert ping.type is aiohttp.WSMsgType.PING

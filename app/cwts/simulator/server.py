@@ -162,12 +162,12 @@ class Simulator:
             self.play()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        left = set(self._tasks)
-        while left:  # CPython 3.11 can lose a cancellation that meets the end of a wait_for
-            for task in left:
+    async def __aexit__(self, *_exc: object) -> None:
+        running = set(self._tasks)
+        while running:  # CPython 3.11 can lose a cancellation that meets the end of a wait_for
+            for task in running:
                 task.cancel()
-            _, left = await asyncio.wait(left, timeout=0.2)
+            _, running = await asyncio.wait(running, timeout=0.2)
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
         for exchange in self._exchanges.values():
             for peer in list(exchange.peers.values()):
