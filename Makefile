@@ -123,7 +123,7 @@ test-native: site ## the suite on the native engine
 	CWTS_ENGINE=native $(BIN)/pytest -q
 
 test-wasmtime: site ## the suite on the standalone module in wasmtime
-	CWTS_ENGINE=wasmtime $(BIN)/pytest -q
+	CWTS_ENGINE=wasmtime $(BIN)/pytest -q --ignore=tests/exchanges --ignore=tests/live --ignore=tests/simulator
 
 test-pyodide: site $(STAMPS)/pyodide-tests ## the suite inside Pyodide in Node
 	node tests/pyodide/run.mjs -q
