@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -265,6 +266,7 @@ class Session(ABC):
         self.policy = policy or Policy()
         self.endpoints = endpoints
         self.books = [Book(i, symbol) for i, symbol in enumerate(symbols)]
+        self._trades = [Recent() for _ in self.books]
         self.slots: list[Slot] = []
         self.actions: list[Action] = []
         self.failed = ""
@@ -331,6 +333,13 @@ class Session(ABC):
         """The answer to a Fetch (`status` 0: none came, for the reason `why`). Returns as `message`."""
         del now, request, status, payload, why
         return DROP
+
+    def _repeats(self, instrument: int, number: re.Match[bytes] | None) -> bool:
+        """Whether another connection has brought this trade already; `number`'s first group is the trade's id."""
+        if number is None or self._trades[instrument].add(int(number[1])):
+            return False
+        self.books[instrument].repeats += 1
+        return True
 
     def events(self, now: int, instrument: int, bits: int, *, synced: bool) -> None:
         """What the kernel said of the frames fed just now; `synced`: whether the book is valid after all of them."""

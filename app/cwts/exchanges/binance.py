@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from cwts.errors import InputError
-from cwts.exchanges.base import DROP, MS, OPEN, SECOND, Book, Budget, Fetch, Link, Note, Recent, Send, Session, Slot
+from cwts.exchanges.base import DROP, MS, OPEN, SECOND, Book, Budget, Fetch, Link, Note, Send, Session, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -117,7 +117,6 @@ class BinanceSession(Session):
             self.slots.append(self._api)
         self._by_symbol = {book.symbol.encode(): book.index for book in self.books}
         self._routes: dict[bytes, tuple[int, int]] = {}  # stream name → (instrument, what it carries)
-        self._trades = [Recent() for _ in self.books]
         self._requests: dict[int, int] = {}  # request → instrument
         self._queue: list[str] = []  # requests that wait for the connection
         self._request = 0
@@ -167,11 +166,8 @@ class BinanceSession(Session):
             book = self.books[instrument]
             link.seen.add(instrument)
             book.updates = True
-        elif what == _TRADE:
-            match = _TRADE_ID.search(payload)
-            if match and not self._trades[instrument].add(int(match[1])):
-                self.books[instrument].repeats += 1
-                return DROP
+        elif what == _TRADE and self._repeats(instrument, _TRADE_ID.search(payload)):
+            return DROP
         return instrument
 
     def _route(self, head: bytes, payload: Payload) -> tuple[int, int] | None:

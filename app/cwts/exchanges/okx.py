@@ -83,7 +83,6 @@ class OkxSession(Session):
             Slot("public", replica, replica % 4, self.endpoints["public"]) for replica in range(self.policy.replicas)
         ]
         self._chains = [_Chain() for _ in self.books]
-        self._trades = [Recent() for _ in self.books]
         self._routes: dict[bytes, tuple[int, int]] = {}
         self._by_symbol = {book.symbol: book.index for book in self.books}
         self._operations: dict[int, deque[int]] = {}  # link → when
@@ -124,11 +123,8 @@ class OkxSession(Session):
         link.data_ns = now
         if what == _BOOKS:
             return instrument if self._next(now, link, instrument, head, payload) else DROP
-        if what == _TRADES:
-            match = _TRADE_ID.search(payload)
-            if match and not self._trades[instrument].add(int(match[1])):
-                self.books[instrument].repeats += 1
-                return DROP
+        if what == _TRADES and self._repeats(instrument, _TRADE_ID.search(payload)):
+            return DROP
         return instrument
 
     def _route(self, head: bytes, payload: Payload) -> tuple[int, int] | None:
