@@ -353,10 +353,10 @@ def _ratios(ns: dict[str, Result], page: dict[str, Any]) -> dict[str, float]:
     ratio("order_book_decimal_p50_to_native_p50", "orjson_order_book_decimal", "native", "p50")
     ratio("wasmtime_batch_to_native_batch", "wasmtime", "native", "batch")
     for where, measured in page.items():
-        by_name = measured.get("ns", {}).get("book", {})
+        by_name = measured.get("ns", {}).get("depth", {})
         if "engine" in by_name and "native" in ns:
             ratios[f"{where}_batch_to_native_batch"] = round(by_name["engine"] / ns["native"]["batch"], 2)
-        for name, value in measured.get("ratio", {}).get("book", {}).items():
+        for name, value in measured.get("ratio", {}).get("depth", {}).items():
             ratios[f"{where}_{name}_to_engine"] = value
     return ratios
 
@@ -384,7 +384,7 @@ def human(result: dict[str, Any]) -> str:
     lines += ["", *(f"{name.replace('_', ' '):<52}{value:>10.2f}" for name, value in result["ratios"].items())]
     for where, measured in result["page"].items():
         what = (
-            measured.get("error") or f"{measured['ns']['book']['engine']:,} ns a book message, {measured['userAgent']}"
+            measured.get("error") or f"{measured['ns']['depth']['engine']:,} ns a depth message, {measured['userAgent']}"
         )
         lines.append(f"{where}: {what}")
     lines += [f"not measured: {name}: {why}" for name, why in result["missing"].items()]
