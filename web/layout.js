@@ -7,7 +7,8 @@
 
 /** @type {Record<string, number>} */
 export const CONSTANTS = {
-  ABI: 1,
+  PARAMETER_COUNT: 1,
+  ABI: 2,
   MAGIC: 1398036291,
   WINDOW: 65536,
   WINDOW_WORDS: 1024,
@@ -24,15 +25,21 @@ export const CONSTANTS = {
   STAGES: 8,
   LATENCY_BUCKETS: 512,
   SYMBOL: 32,
+  PARAMETER_ROOM: 128,
+  SIGNAL_ROOM: 32,
+  BAR_RING: 1024,
+  VOLUME_BAR_RING: 256,
+  HORIZONS: 4,
 };
 
 /** @type {Record<string, Record<string, number>>} */
 export const ENUMS = {
+  cwts_parameter: { BARS_VOLUME_S: 0 },
   cwts_exchange: { BINANCE_SPOT: 0, BINANCE_USDM: 1, BINANCE_COINM: 2, OKX: 3 },
   cwts_contract: { SPOT: 0, LINEAR: 1, INVERSE: 2 },
   cwts_side: { BID: 0, ASK: 1 },
   cwts_kind: { RAW: 0, TIMER: 1, COMMAND: 2 },
-  cwts_command_op: { RESET_BOOK: 1, HALT: 2, RESUME: 3, SET_ENTER: 4, SET_EXIT: 5 },
+  cwts_command_op: { RESET_BOOK: 1, HALT: 2, RESUME: 3, SET_ENTER: 4, SET_EXIT: 5, SET_PARAMETER: 6 },
   cwts_event: { BOOK: 1, TRADE: 2, TICKER: 4, SYNCED: 8, GAP: 16, NEED_SNAPSHOT: 32, MALFORMED: 64, ACTION: 128, FILL: 256, REJECT: 512, IGNORED: 1024 },
   cwts_error: { FRAME: -1, BLOCK: -2, CONFIG: -3 },
   cwts_sync_reason: { START: 0, OK: 1, GAP: 2, CHECKSUM: 3, OLD_SNAPSHOT: 4, RESET: 5, OVERFLOW: 6 },
@@ -40,8 +47,9 @@ export const ENUMS = {
   cwts_reason: { BOOK_INVALID: 0, STALE: 1, CROSSED: 2, ORDER_PENDING: 3, EXIT_HALT: 4, HALTED: 5, EXIT_LOSS: 6, EXIT_TIME: 7, EXIT_SIGNAL: 8, HOLDING: 9, WARMUP: 10, SPREAD: 11, COOLDOWN: 12, TOO_SMALL: 13, NO_SHORT: 14, SCORE_UP: 15, SCORE_DOWN: 16, NO_SIGNAL: 17 },
   cwts_order_state: { EMPTY: 0, SENT: 1, FILLED: 2, PARTLY_FILLED: 3, CANCELLED: 4, REJECTED: 5 },
   cwts_stage: { QUEUE: 0, FEED: 1, STRATEGY: 2, TOTAL: 3 },
-  cwts_part: { BOOK: 1, FEATURES: 2, DECISION: 4, PUBLISH: 8, ALL: 15 },
+  cwts_part: { BOOK: 1, FEATURES: 2, DECISION: 4, PUBLISH: 8, BRAIN: 16, ALL: 31 },
   cwts_feature: { SPREAD: 0, MICRO: 1, IMBALANCE_1: 2, IMBALANCE_5: 3, IMBALANCE_10: 4, IMBALANCE_20: 5, FLOW_1S: 6, FLOW_10S: 7, RETURN_1S: 8, RETURN_10S: 9, VOLATILITY_10S: 10, VOLATILITY_60S: 11, TRADE_RATE: 12, UPDATE_RATE: 13, OFI_1S: 14, DEPTH: 15 },
+  cwts_signal: { WHALE_PRESSURE: 0, WHALE_CONFIDENCE: 1, NEST_BID: 2, NEST_ASK: 3, CRITICALITY: 4, BRANCHING: 5, AVALANCHE: 6, SWAN_PROBABILITY: 7, SWAN_ALARM: 8, VACUUM: 9, PHASE: 10, RISK: 11, FIBONACCI: 12, CONFLUENCE: 13, CONVEXITY: 14, ANTIFRAGILITY: 15, LIQUIDATION_UP: 16, LIQUIDATION_DOWN: 17, LIQUIDATION_UP_MASS: 18, LIQUIDATION_DOWN_MASS: 19, CASCADE_UP: 20, CASCADE_DOWN: 21, WHALE_UP: 22, WHALE_DOWN: 23, VALUE: 24 },
 };
 
 /** @type {Record<string, Struct>} */
@@ -62,8 +70,17 @@ export const LAYOUT = {
       value: { offset: 4, type: "u32", count: 0 },
     },
   },
+  cwts_parameter_command: {
+    size: 16,
+    fields: {
+      op: { offset: 0, type: "u32", count: 0 },
+      value: { offset: 4, type: "u32", count: 0 },
+      parameter: { offset: 8, type: "u32", count: 0 },
+      spare: { offset: 12, type: "u32", count: 0 },
+    },
+  },
   cwts_config: {
-    size: 320,
+    size: 832,
     fields: {
       abi: { offset: 0, type: "u32", count: 0 },
       exchange: { offset: 4, type: "u32", count: 0 },
@@ -93,7 +110,8 @@ export const LAYOUT = {
       enter: { offset: 192, type: "f32", count: 0 },
       exit: { offset: 196, type: "f32", count: 0 },
       weights: { offset: 200, type: "f32", count: 16 },
-      reserved: { offset: 264, type: "u8", count: 56 },
+      parameter: { offset: 264, type: "f32", count: 128 },
+      reserved: { offset: 776, type: "u8", count: 56 },
     },
   },
   cwts_level: {
@@ -185,7 +203,7 @@ export const LAYOUT = {
     },
   },
   cwts_features: {
-    size: 256,
+    size: 320,
     fields: {
       value: { offset: 0, type: "f32", count: 16 },
       flow_signed: { offset: 64, type: "f64", count: 2 },
@@ -203,7 +221,94 @@ export const LAYOUT = {
       updates: { offset: 200, type: "u64", count: 0 },
       last: { offset: 208, type: "cwts_level", count: 2 },
       depth: { offset: 240, type: "f64", count: 0 },
-      spare: { offset: 248, type: "u64", count: 0 },
+      side_depth: { offset: 248, type: "f64", count: 2 },
+      spare: { offset: 264, type: "u64", count: 7 },
+    },
+  },
+  cwts_bar: {
+    size: 96,
+    fields: {
+      second: { offset: 0, type: "i64", count: 0 },
+      open: { offset: 8, type: "i64", count: 0 },
+      high: { offset: 16, type: "i64", count: 0 },
+      low: { offset: 24, type: "i64", count: 0 },
+      close: { offset: 32, type: "i64", count: 0 },
+      bought: { offset: 40, type: "i64", count: 0 },
+      sold: { offset: 48, type: "i64", count: 0 },
+      change: { offset: 56, type: "f64", count: 0 },
+      depth: { offset: 64, type: "f64", count: 2 },
+      trades: { offset: 80, type: "u32", count: 0 },
+      updates: { offset: 84, type: "u32", count: 0 },
+      synced: { offset: 88, type: "u32", count: 0 },
+      spare: { offset: 92, type: "u32", count: 0 },
+    },
+  },
+  cwts_bars: {
+    size: 123136,
+    fields: {
+      count: { offset: 0, type: "u64", count: 0 },
+      volume_count: { offset: 8, type: "u64", count: 0 },
+      silences: { offset: 16, type: "u64", count: 0 },
+      volume: { offset: 24, type: "f64", count: 0 },
+      variance: { offset: 32, type: "f64", count: 4 },
+      now: { offset: 64, type: "cwts_bar", count: 0 },
+      filling: { offset: 160, type: "cwts_bar", count: 0 },
+      ring: { offset: 256, type: "cwts_bar", count: 1024 },
+      volume_ring: { offset: 98560, type: "cwts_bar", count: 256 },
+    },
+  },
+  cwts_signals: {
+    size: 128,
+    fields: {
+      value: { offset: 0, type: "f32", count: 32 },
+    },
+  },
+  cwts_whale: {
+    size: 64,
+    fields: {
+      spare: { offset: 0, type: "u64", count: 8 },
+    },
+  },
+  cwts_soc: {
+    size: 64,
+    fields: {
+      spare: { offset: 0, type: "u64", count: 8 },
+    },
+  },
+  cwts_swan: {
+    size: 64,
+    fields: {
+      spare: { offset: 0, type: "u64", count: 8 },
+    },
+  },
+  cwts_panarchy: {
+    size: 64,
+    fields: {
+      spare: { offset: 0, type: "u64", count: 8 },
+    },
+  },
+  cwts_fibonacci: {
+    size: 64,
+    fields: {
+      spare: { offset: 0, type: "u64", count: 8 },
+    },
+  },
+  cwts_antifragility: {
+    size: 64,
+    fields: {
+      spare: { offset: 0, type: "u64", count: 8 },
+    },
+  },
+  cwts_liquidation: {
+    size: 64,
+    fields: {
+      spare: { offset: 0, type: "u64", count: 8 },
+    },
+  },
+  cwts_networks: {
+    size: 64,
+    fields: {
+      spare: { offset: 0, type: "u64", count: 8 },
     },
   },
   cwts_decision: {
@@ -271,7 +376,7 @@ export const LAYOUT = {
     },
   },
   cwts_snapshot: {
-    size: 1408,
+    size: 1536,
     fields: {
       now_ns: { offset: 0, type: "i64", count: 0 },
       book_ns: { offset: 8, type: "i64", count: 0 },
@@ -314,12 +419,13 @@ export const LAYOUT = {
       losses: { offset: 260, type: "u32", count: 0 },
       spare: { offset: 264, type: "u64", count: 7 },
       feature: { offset: 320, type: "f32", count: 16 },
-      bid: { offset: 384, type: "cwts_level", count: 32 },
-      ask: { offset: 896, type: "cwts_level", count: 32 },
+      signal: { offset: 384, type: "f32", count: 32 },
+      bid: { offset: 512, type: "cwts_level", count: 32 },
+      ask: { offset: 1024, type: "cwts_level", count: 32 },
     },
   },
   cwts_published: {
-    size: 1472,
+    size: 1600,
     fields: {
       sequence: { offset: 0, type: "u64", count: 0 },
       version: { offset: 8, type: "u32", count: 2 },
@@ -406,22 +512,32 @@ export const LAYOUT = {
     },
   },
   cwts_block: {
-    size: 2883712,
+    size: 3008192,
     fields: {
       header: { offset: 0, type: "cwts_header", count: 0 },
       config: { offset: 64, type: "cwts_config", count: 0 },
-      sync: { offset: 384, type: "cwts_sync", count: 0 },
-      features: { offset: 512, type: "cwts_features", count: 0 },
-      decision: { offset: 768, type: "cwts_decision", count: 0 },
-      account: { offset: 896, type: "cwts_account", count: 0 },
-      tape: { offset: 9216, type: "cwts_tape", count: 0 },
-      side: { offset: 205888, type: "cwts_side_book", count: 2 },
-      stage: { offset: 2321856, type: "cwts_level", count: 32768 },
-      published: { offset: 2846144, type: "cwts_published", count: 0 },
-      counters: { offset: 2847616, type: "cwts_counters", count: 0 },
-      latency: { offset: 2848256, type: "cwts_latencies", count: 8 },
-      format: { offset: 2881536, type: "cwts_format", count: 2 },
-      shape: { offset: 2883200, type: "cwts_shape", count: 0 },
+      sync: { offset: 896, type: "cwts_sync", count: 0 },
+      features: { offset: 1024, type: "cwts_features", count: 0 },
+      signals: { offset: 1344, type: "cwts_signals", count: 0 },
+      decision: { offset: 1472, type: "cwts_decision", count: 0 },
+      account: { offset: 1600, type: "cwts_account", count: 0 },
+      bars: { offset: 9920, type: "cwts_bars", count: 0 },
+      whale: { offset: 133056, type: "cwts_whale", count: 0 },
+      soc: { offset: 133120, type: "cwts_soc", count: 0 },
+      swan: { offset: 133184, type: "cwts_swan", count: 0 },
+      panarchy: { offset: 133248, type: "cwts_panarchy", count: 0 },
+      fibonacci: { offset: 133312, type: "cwts_fibonacci", count: 0 },
+      antifragility: { offset: 133376, type: "cwts_antifragility", count: 0 },
+      liquidation: { offset: 133440, type: "cwts_liquidation", count: 0 },
+      networks: { offset: 133504, type: "cwts_networks", count: 0 },
+      tape: { offset: 133568, type: "cwts_tape", count: 0 },
+      side: { offset: 330240, type: "cwts_side_book", count: 2 },
+      stage: { offset: 2446208, type: "cwts_level", count: 32768 },
+      published: { offset: 2970496, type: "cwts_published", count: 0 },
+      counters: { offset: 2972096, type: "cwts_counters", count: 0 },
+      latency: { offset: 2972736, type: "cwts_latencies", count: 8 },
+      format: { offset: 3006016, type: "cwts_format", count: 2 },
+      shape: { offset: 3007680, type: "cwts_shape", count: 0 },
     },
   },
 };

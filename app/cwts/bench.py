@@ -384,7 +384,8 @@ def human(result: dict[str, Any]) -> str:
     lines += ["", *(f"{name.replace('_', ' '):<52}{value:>10.2f}" for name, value in result["ratios"].items())]
     for where, measured in result["page"].items():
         what = (
-            measured.get("error") or f"{measured['ns']['depth']['engine']:,} ns a depth message, {measured['userAgent']}"
+            measured.get("error")
+            or f"{measured['ns']['depth']['engine']:,} ns a depth message, {measured['userAgent']}"
         )
         lines.append(f"{where}: {what}")
     lines += [f"not measured: {name}: {why}" for name, why in result["missing"].items()]

@@ -15,6 +15,7 @@ import numpy as np
 from cwts.errors import InputError
 from cwts.instruments import ONE
 from cwts.kernel import layout
+from cwts.parameters import PARAMETERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,6 +80,7 @@ class Settings:
     enter: float = 0.6  # |score| that opens a position
     exit: float = 0.3  # score against the position that closes it
     weights: Mapping[str, float] = field(default_factory=_default_weights)  # by the names of layout.Feature
+    parameters: Mapping[str, float] = field(default_factory=dict)  # by the names of cwts.parameters; others: defaults
     parts: int = int(layout.Part.ALL)  # which parts of a tick run: a benchmark wants some alone
 
     def __post_init__(self) -> None:
@@ -101,6 +103,10 @@ class Settings:
             if name not in layout.Feature.__members__:
                 raise InputError(f"no feature {name!r}: expected one of {', '.join(layout.Feature.__members__)}")
             _within(f"the weight of {name}", weight, -1000, 1000)
+        for name, value in self.parameters.items():
+            if name not in PARAMETERS:
+                raise InputError(f"no parameter {name!r}: expected one of {', '.join(PARAMETERS)}")
+            _within(name, value, PARAMETERS[name].low, PARAMETERS[name].high)
 
 
 def _within(name: str, value: float, low: float, high: float, *, open_below: bool = False) -> None:
@@ -176,6 +182,8 @@ def build_config(instrument: Instrument, settings: Settings, reference_price: De
         config[name] = value
     for name, weight in settings.weights.items():
         config["weights"][layout.Feature[name]] = weight
+    for index, (name, parameter) in enumerate(PARAMETERS.items()):
+        config["parameter"][index] = settings.parameters.get(name, parameter.default)
     return config.tobytes()
 
 

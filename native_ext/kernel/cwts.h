@@ -19,6 +19,8 @@
 
 #include <stdint.h>
 
+#include "parameters.h" /* enum cwts_parameter */
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -28,7 +30,7 @@ extern "C" {
 #endif
 
 enum {
-    CWTS_ABI = 1,
+    CWTS_ABI = 2,
     CWTS_MAGIC = 0x53545743,      /* "CWTS" */
     CWTS_WINDOW = 65536,          /* prices a side kept in a flat array around the touch; a power of two */
     CWTS_WINDOW_WORDS = 1024,     /* CWTS_WINDOW / 64 */
@@ -44,7 +46,12 @@ enum {
     CWTS_STREAMS = 16,            /* streams whose arrival is counted apart */
     CWTS_STAGES = 8,              /* latency stages */
     CWTS_LATENCY_BUCKETS = 512,   /* log-linear buckets, 16 to the octave */
-    CWTS_SYMBOL = 32
+    CWTS_SYMBOL = 32,
+    CWTS_PARAMETER_ROOM = 128,    /* room for parameters; their names are cwts_parameter in parameters.h */
+    CWTS_SIGNAL_ROOM = 32,        /* room for signals; their names are cwts_signal below */
+    CWTS_BAR_RING = 1024,         /* one-second bars remembered; a power of two */
+    CWTS_VOLUME_BAR_RING = 256,   /* volume bars remembered; a power of two */
+    CWTS_HORIZONS = 4             /* of realised variance: 10, 60, 300, 1800 s */
 };
 
 /* Which protocol the raw messages speak. */
@@ -67,7 +74,8 @@ enum cwts_command_op {
     CWTS_COMMAND_HALT = 2,        /* kill switch: close the position, open nothing */
     CWTS_COMMAND_RESUME = 3,
     CWTS_COMMAND_SET_ENTER = 4,   /* decision thresholds at run time: value is the float32's bits */
-    CWTS_COMMAND_SET_EXIT = 5
+    CWTS_COMMAND_SET_EXIT = 5,
+    CWTS_COMMAND_SET_PARAMETER = 6 /* cwts_parameter_command */
 };
 
 /* The bit set that cwts_feed returns: what happened in the batch. */
@@ -145,7 +153,14 @@ enum cwts_stage {
 };
 
 /* Which parts of a tick run; all of them unless a benchmark wants a part's price. */
-enum cwts_part { CWTS_PART_BOOK = 1, CWTS_PART_FEATURES = 2, CWTS_PART_DECISION = 4, CWTS_PART_PUBLISH = 8, CWTS_PART_ALL = 15 };
+enum cwts_part {
+    CWTS_PART_BOOK = 1,
+    CWTS_PART_FEATURES = 2,
+    CWTS_PART_DECISION = 4,
+    CWTS_PART_PUBLISH = 8,
+    CWTS_PART_BRAIN = 16,         /* analysers and networks */
+    CWTS_PART_ALL = 31
+};
 
 /* The features, in order; definitions in docs/features.md. */
 enum cwts_feature {
@@ -167,6 +182,35 @@ enum cwts_feature {
     CWTS_F_DEPTH = 15             /* quantity in the best 20 levels over its mean, less 1, tau = 60 s */
 };
 
+/* What the analysers and networks say, in order; a page in docs/ for each. A signal that is not known yet is 0. */
+enum cwts_signal {
+    CWTS_S_WHALE_PRESSURE = 0,    /* -1 to 1: whales sell, whales buy */
+    CWTS_S_WHALE_CONFIDENCE = 1,  /* 0 to 1 */
+    CWTS_S_NEST_BID = 2,          /* quantity of the strongest resting nest a side over the quantile that makes one; 0: none */
+    CWTS_S_NEST_ASK = 3,
+    CWTS_S_CRITICALITY = 4,       /* 0 to 1: self-organised criticality */
+    CWTS_S_BRANCHING = 5,         /* branching ratio of event activity, 0 to 1 */
+    CWTS_S_AVALANCHE = 6,         /* tail exponent of avalanche sizes */
+    CWTS_S_SWAN_PROBABILITY = 7,  /* of a move of k sigma within the horizon */
+    CWTS_S_SWAN_ALARM = 8,        /* 0 or 1, with hysteresis */
+    CWTS_S_VACUUM = 9,            /* 0 to 1: share of the depth lost within one horizon */
+    CWTS_S_PHASE = 10,            /* adaptive cycle: 0 growth r, 1 conservation K, 2 release, 3 reorganisation */
+    CWTS_S_RISK = 11,             /* risk multiplier of that phase, 0 to 1 */
+    CWTS_S_FIBONACCI = 12,        /* signed distance from the mid to the nearest level, in units of volatility */
+    CWTS_S_CONFLUENCE = 13,       /* 0 to 1: how many swings agree on that level */
+    CWTS_S_CONVEXITY = 14,        /* E[r | +sigma] + E[r | -sigma] - 2 E[r], basis points */
+    CWTS_S_ANTIFRAGILITY = 15,    /* -1 to 1 */
+    CWTS_S_LIQUIDATION_UP = 16,   /* distance to the next cluster above and below, basis points; 0: none */
+    CWTS_S_LIQUIDATION_DOWN = 17,
+    CWTS_S_LIQUIDATION_UP_MASS = 18, /* its quantity over the usual traded quantity a minute */
+    CWTS_S_LIQUIDATION_DOWN_MASS = 19,
+    CWTS_S_CASCADE_UP = 20,       /* networks: probability of a cascade up, down */
+    CWTS_S_CASCADE_DOWN = 21,
+    CWTS_S_WHALE_UP = 22,         /* of continuation after a cluster of buys, of sells */
+    CWTS_S_WHALE_DOWN = 23,
+    CWTS_S_VALUE = 24             /* forward return of the micro-price, basis points */
+};
+
 typedef struct cwts_frame {
     int64_t recv_ns;
     uint32_t length;              /* bytes of payload; the payload is padded with zeros to a multiple of 8 */
@@ -178,6 +222,13 @@ typedef struct cwts_command {
     uint32_t op;
     uint32_t value;
 } cwts_command;
+
+typedef struct cwts_parameter_command {
+    uint32_t op;
+    uint32_t value;               /* the float32's bits */
+    uint32_t parameter;           /* cwts_parameter */
+    uint32_t spare;
+} cwts_parameter_command;
 
 typedef struct cwts_config {
     uint32_t abi;
@@ -208,6 +259,7 @@ typedef struct cwts_config {
     float enter;                  /* |score| that opens a position */
     float exit;                   /* score against the position that closes it */
     float weights[CWTS_FEATURE_COUNT]; /* score = clamp(sum of weight * feature, -1, 1) */
+    float parameter[CWTS_PARAMETER_ROOM]; /* of the analysers, by cwts_parameter */
     uint8_t reserved[56];
 } cwts_config;
 
@@ -306,8 +358,82 @@ typedef struct cwts_features {
     uint64_t updates;
     cwts_level last[2];           /* the touch that the newest update was computed from */
     double depth;                 /* quantity in the best 20 levels of both sides */
-    uint64_t spare;
+    double side_depth[2];         /* and of each */
+    uint64_t spare[7];
 } cwts_features;
+
+/* A second of the market, or a volume bar. Prices are the touch's bid + ask: twice the mid, in price units; 0: none yet. */
+typedef struct cwts_bar {
+    int64_t second;               /* Unix time at its beginning */
+    int64_t open;
+    int64_t high;
+    int64_t low;
+    int64_t close;
+    int64_t bought;               /* quantity that buyers took, that sellers took */
+    int64_t sold;
+    double change;                /* close over the close of the bar before (volume bars: over its own open), less 1 */
+    double depth[2];              /* quantity in the best 20 levels of each side at its end */
+    uint32_t trades;
+    uint32_t updates;
+    uint32_t synced;              /* 1: the book was valid at its end */
+    uint32_t spare;
+} cwts_bar;
+
+typedef struct cwts_bars {
+    uint64_t count;               /* bars ever closed; the newest is ring[(count - 1) mod CWTS_BAR_RING] */
+    uint64_t volume_count;
+    uint64_t silences;            /* times without any frame that were too long to be filled with empty bars */
+    double volume;                /* mean traded quantity a second */
+    double variance[CWTS_HORIZONS]; /* mean squared change a second, tau = 10, 60, 300, 1800 s */
+    cwts_bar now;
+    cwts_bar filling;             /* the volume bar that is not full yet */
+    cwts_bar ring[CWTS_BAR_RING];
+    cwts_bar volume_ring[CWTS_VOLUME_BAR_RING];
+} cwts_bars;
+
+typedef struct cwts_signals {
+    float value[CWTS_SIGNAL_ROOM];
+} cwts_signals;
+
+/* Cuckoo: whale.c, docs/whale.md. */
+typedef struct cwts_whale {
+    uint64_t spare[8];
+} cwts_whale;
+
+/* Self-organised criticality: soc.c, docs/soc.md. */
+typedef struct cwts_soc {
+    uint64_t spare[8];
+} cwts_soc;
+
+/* Black swan: swan.c, docs/swan.md. */
+typedef struct cwts_swan {
+    uint64_t spare[8];
+} cwts_swan;
+
+/* The adaptive cycle: panarchy.c, docs/panarchy.md. */
+typedef struct cwts_panarchy {
+    uint64_t spare[8];
+} cwts_panarchy;
+
+/* Swings and their levels: fibonacci.c, docs/fibonacci.md. */
+typedef struct cwts_fibonacci {
+    uint64_t spare[8];
+} cwts_fibonacci;
+
+/* Convexity to volatility: antifragility.c, docs/antifragility.md. */
+typedef struct cwts_antifragility {
+    uint64_t spare[8];
+} cwts_antifragility;
+
+/* Where leverage would be liquidated: liquidation.c, docs/liquidation.md. */
+typedef struct cwts_liquidation {
+    uint64_t spare[8];
+} cwts_liquidation;
+
+/* The three networks: network.c, docs/networks.md. */
+typedef struct cwts_networks {
+    uint64_t spare[8];
+} cwts_networks;
 
 typedef struct cwts_decision {
     int64_t recv_ns;
@@ -411,6 +537,7 @@ typedef struct cwts_snapshot {
     uint32_t losses;
     uint64_t spare[7];
     float feature[CWTS_FEATURE_COUNT];
+    float signal[CWTS_SIGNAL_ROOM];
     cwts_level bid[CWTS_TOP];
     cwts_level ask[CWTS_TOP];
 } cwts_snapshot;
@@ -500,8 +627,18 @@ typedef struct cwts_block {
     cwts_config config;
     cwts_sync sync;
     cwts_features features;
+    cwts_signals signals;
     cwts_decision decision;
     cwts_account account;
+    cwts_bars bars;
+    cwts_whale whale;
+    cwts_soc soc;
+    cwts_swan swan;
+    cwts_panarchy panarchy;
+    cwts_fibonacci fibonacci;
+    cwts_antifragility antifragility;
+    cwts_liquidation liquidation;
+    cwts_networks networks;
     cwts_tape tape;
     cwts_side_book side[2];
     cwts_level stage[CWTS_STAGE];

@@ -1,5 +1,6 @@
 /* features.c: sixteen numbers that say what the market is doing now; defined one by one in docs/features.md. Sums are
  * decayed exponentially in the frames' own time, in double precision; the features themselves are float32. */
+#include "numeric.h"
 #include "simd.h"
 
 typedef float f32x8 __attribute__((vector_size(32)));
@@ -12,8 +13,6 @@ typedef i64 i64x4 __attribute__((vector_size(32)));
 #define TAU_60S 6e10
 #define BASIS_POINTS 1e4
 
-static inline double square_root(double v) { return __builtin_sqrt(v); }
-
 /* e^x for x <= 0 in four lanes, from basic operations, so that it gives the same bits everywhere; relative error below 1e-11.
  * x = n ln 2 + r with |r| <= ln 2 / 2; Taylor to the tenth term in Estrin's order; the exponent is put together as bits. */
 static inline void exp_decay(f64x4 *exponent) {
@@ -23,7 +22,7 @@ static inline void exp_decay(f64x4 *exponent) {
     int near = (x[0] > -0.34) & (x[1] > -0.34) & (x[2] > -0.34) & (x[3] > -0.34);
     if (UNLIKELY(!near)) {
         for (int lane = 0; lane < 4; lane++) n[lane] = (double)(i64)(x[lane] * 1.4426950408889634 - 0.5);
-        r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
+        r = (x - n * LN2_HIGH) - n * LN2_LOW;
     }
     f64x4 r2 = r * r, r4 = r2 * r2;
     f64x4 a = 1.0 + r, b = 0.5 + r * (1.0 / 6.0), c = 1.0 / 24.0 + r * (1.0 / 120.0), d = 1.0 / 720.0 + r * (1.0 / 5040.0);
@@ -128,6 +127,8 @@ static void features_values(cwts_block *k) {
     IMBALANCE(10, 20, CWTS_F_IMBALANCE_20);
 #undef IMBALANCE
     f->depth = bids + asks;
+    f->side_depth[CWTS_BID] = bids;
+    f->side_depth[CWTS_ASK] = asks;
     if (f->depth_mean == 0.0) f->depth_mean = f->depth;
     over[CWTS_F_FLOW_1S] = f->flow_signed[0];
     under[CWTS_F_FLOW_1S] = f->flow_total[0] + f->flow_total[1] * 0.1;

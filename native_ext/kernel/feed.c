@@ -12,9 +12,19 @@ CHECK_LAYOUT(cwts_sync);
 CHECK_LAYOUT(cwts_side_book);
 CHECK_LAYOUT(cwts_tape);
 CHECK_LAYOUT(cwts_features);
+CHECK_LAYOUT(cwts_signals);
 CHECK_LAYOUT(cwts_decision);
 CHECK_LAYOUT(cwts_order);
 CHECK_LAYOUT(cwts_account);
+CHECK_LAYOUT(cwts_bars);
+CHECK_LAYOUT(cwts_whale);
+CHECK_LAYOUT(cwts_soc);
+CHECK_LAYOUT(cwts_swan);
+CHECK_LAYOUT(cwts_panarchy);
+CHECK_LAYOUT(cwts_fibonacci);
+CHECK_LAYOUT(cwts_antifragility);
+CHECK_LAYOUT(cwts_liquidation);
+CHECK_LAYOUT(cwts_networks);
 CHECK_LAYOUT(cwts_published);
 CHECK_LAYOUT(cwts_counters);
 CHECK_LAYOUT(cwts_latencies);
@@ -32,6 +42,8 @@ static int config_is_valid(const cwts_config *c) {
     sane &= c->max_hold_ns > 0 && c->stale_ns > 0 && c->warmup_ns >= 0 && c->taker_fee_ppm < 1000000 && c->maker_fee_ppm < 1000000;
     sane &= c->enter > 0.0f && c->enter <= 1.0f && c->exit >= 0.0f && c->exit <= 1.0f;
     for (u32 i = 0; i < CWTS_FEATURE_COUNT; i++) sane &= c->weights[i] >= -1e6f && c->weights[i] <= 1e6f; /* NaN fails */
+    for (u32 i = 0; i < CWTS_PARAMETER_COUNT; i++)
+        sane &= c->parameter[i] >= PARAMETER_LOW[i] && c->parameter[i] <= PARAMETER_HIGH[i];
     return sane;
 }
 
@@ -87,6 +99,15 @@ static u32 command(cwts_block *k, const u8 *payload, u32 length, i64 now) {
         if (!(value >= 0.0f && value <= 1.0f)) return malformed(k);
         k->config.exit = value;
         return 0;
+    case CWTS_COMMAND_SET_PARAMETER: {
+        cwts_parameter_command p;
+        if (length < sizeof p) return malformed(k);
+        __builtin_memcpy(&p, payload, sizeof p);
+        u32 i = p.parameter;
+        if (!(i < CWTS_PARAMETER_COUNT && value >= PARAMETER_LOW[i] && value <= PARAMETER_HIGH[i])) return malformed(k);
+        k->config.parameter[i] = value;
+        return 0;
+    }
     default:
         return malformed(k);
     }
@@ -116,6 +137,7 @@ static u32 frame_feed(cwts_block *k, const cwts_frame *f, const u8 *payload) {
         return malformed(k);
     }
     if (parts & CWTS_PART_FEATURES) features_update(k, f->recv_ns, trades, events);
+    if (parts & CWTS_PART_BRAIN) brain_update(k, f->recv_ns, trades, events);
     if (parts & CWTS_PART_DECISION) events |= decision_update(k, f->recv_ns);
     return events;
 }

@@ -74,6 +74,7 @@ static void publish(cwts_block *k) {
 #undef PUT
 #undef PUT_FLOAT
     publish_words(s->feature, k->features.value, sizeof s->feature / 8);
+    publish_words(s->signal, k->signals.value, sizeof s->signal / 8);
     for (u32 side = 0; side < 2; side++) {
         const cwts_side_book *b = &k->side[side];
         if (p->version[side] == b->top_version) continue; /* as published before */

@@ -11,8 +11,13 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from cwts.parameters import PARAMETERS, Parameter
+
 ROOT = Path(__file__).resolve().parents[3]
 HEADER = ROOT / "native_ext" / "kernel" / "cwts.h"
+PARAMETERS_HEADER = HEADER.with_name("parameters.h")
 PYTHON = Path(__file__).with_name("layout.py")
 JAVASCRIPT = ROOT / "web" / "layout.js"
 
@@ -50,6 +55,8 @@ PREFIXES = {
     "stage": "STAGE_",
     "part": "PART_",
     "feature": "F_",
+    "signal": "S_",
+    "parameter": "P_",
 }
 FLAGS = {"event", "part"}
 
@@ -131,6 +138,28 @@ def _parse_struct(name: str, body: str, constants: dict[str, int], structs: dict
     if struct.size % struct.align:
         raise HeaderError(f"{name} needs padding at its end")
     return struct
+
+
+def parameters_source(parameters: dict[str, Parameter]) -> str:
+    """The text of `parameters.h`: names, and the ranges that the kernel holds them to."""
+    lines = [
+        "/* parameters.h: names and ranges of what app/cwts/parameters.toml lists and explains; generated from it",
+        " * by cwts.kernel.generate. */",
+        "#ifndef CWTS_PARAMETERS_H",
+        "#define CWTS_PARAMETERS_H",
+        "",
+        "enum cwts_parameter {",
+    ]
+    names = [f"CWTS_P_{name.upper().replace('.', '_')}" for name in parameters]
+    lines.append(",\n".join(f"    {name} = {index}" for index, name in enumerate(names)))
+    lines += ["};", "", f"enum {{ CWTS_PARAMETER_COUNT = {len(names)} }};", ""]
+    for what, values in (
+        ("LOW", [p.low for p in parameters.values()]),
+        ("HIGH", [p.high for p in parameters.values()]),
+    ):
+        numbers = ",\n".join(f"    {np.float32(value)!s}f" for value in values)
+        lines += [f"static const float PARAMETER_{what}[CWTS_PARAMETER_COUNT] = {{", numbers, "};", ""]
+    return "\n".join([*lines, "#endif", ""])
 
 
 def _class_name(enum: str) -> str:
@@ -215,9 +244,15 @@ def javascript_source(layout: Layout) -> str:
 
 
 def main() -> int:
-    """Writes both files; says which ones changed."""
-    layout = parse(HEADER.read_text(encoding="utf-8"))
-    for path, source in ((PYTHON, python_source(layout)), (JAVASCRIPT, javascript_source(layout))):
+    """Writes the files; says which ones changed."""
+    parameters = parameters_source(PARAMETERS)
+    layout = parse(parameters + HEADER.read_text(encoding="utf-8"))
+    sources = (
+        (PARAMETERS_HEADER, parameters),
+        (PYTHON, python_source(layout)),
+        (JAVASCRIPT, javascript_source(layout)),
+    )
+    for path, source in sources:
         changed = not path.exists() or path.read_text(encoding="utf-8") != source
         if changed:
             path.write_text(source, encoding="utf-8")

@@ -6,7 +6,8 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-ABI = 1
+PARAMETER_COUNT = 1
+ABI = 2
 MAGIC = 1398036291
 WINDOW = 65536
 WINDOW_WORDS = 1024
@@ -23,6 +24,17 @@ STREAMS = 16
 STAGES = 8
 LATENCY_BUCKETS = 512
 SYMBOL = 32
+PARAMETER_ROOM = 128
+SIGNAL_ROOM = 32
+BAR_RING = 1024
+VOLUME_BAR_RING = 256
+HORIZONS = 4
+
+
+class Parameter(IntEnum):
+    """cwts_parameter of cwts.h."""
+
+    BARS_VOLUME_S = 0
 
 
 class Exchange(IntEnum):
@@ -65,6 +77,7 @@ class CommandOp(IntEnum):
     RESUME = 3
     SET_ENTER = 4
     SET_EXIT = 5
+    SET_PARAMETER = 6
 
 
 class Event(IntFlag):
@@ -162,7 +175,8 @@ class Part(IntFlag):
     FEATURES = 2
     DECISION = 4
     PUBLISH = 8
-    ALL = 15
+    BRAIN = 16
+    ALL = 31
 
 
 class Feature(IntEnum):
@@ -186,6 +200,36 @@ class Feature(IntEnum):
     DEPTH = 15
 
 
+class Signal(IntEnum):
+    """cwts_signal of cwts.h."""
+
+    WHALE_PRESSURE = 0
+    WHALE_CONFIDENCE = 1
+    NEST_BID = 2
+    NEST_ASK = 3
+    CRITICALITY = 4
+    BRANCHING = 5
+    AVALANCHE = 6
+    SWAN_PROBABILITY = 7
+    SWAN_ALARM = 8
+    VACUUM = 9
+    PHASE = 10
+    RISK = 11
+    FIBONACCI = 12
+    CONFLUENCE = 13
+    CONVEXITY = 14
+    ANTIFRAGILITY = 15
+    LIQUIDATION_UP = 16
+    LIQUIDATION_DOWN = 17
+    LIQUIDATION_UP_MASS = 18
+    LIQUIDATION_DOWN_MASS = 19
+    CASCADE_UP = 20
+    CASCADE_DOWN = 21
+    WHALE_UP = 22
+    WHALE_DOWN = 23
+    VALUE = 24
+
+
 FRAME = np.dtype(
     {
         "names": ["recv_ns", "length", "stream", "kind"],
@@ -200,6 +244,14 @@ COMMAND = np.dtype(
         "formats": ["<u4", "<u4"],
         "offsets": [0, 4],
         "itemsize": 8,
+    }
+)
+PARAMETER_COMMAND = np.dtype(
+    {
+        "names": ["op", "value", "parameter", "spare"],
+        "formats": ["<u4", "<u4", "<u4", "<u4"],
+        "offsets": [0, 4, 8, 12],
+        "itemsize": 16,
     }
 )
 CONFIG = np.dtype(
@@ -233,6 +285,7 @@ CONFIG = np.dtype(
             "enter",
             "exit",
             "weights",
+            "parameter",
             "reserved",
         ],
         "formats": [
@@ -264,6 +317,7 @@ CONFIG = np.dtype(
             "<f4",
             "<f4",
             ("<f4", (16,)),
+            ("<f4", (128,)),
             ("u1", (56,)),
         ],
         "offsets": [
@@ -296,8 +350,9 @@ CONFIG = np.dtype(
             196,
             200,
             264,
+            776,
         ],
-        "itemsize": 320,
+        "itemsize": 832,
     }
 )
 LEVEL = np.dtype(
@@ -451,6 +506,7 @@ FEATURES = np.dtype(
             "updates",
             "last",
             "depth",
+            "side_depth",
             "spare",
         ],
         "formats": [
@@ -470,10 +526,113 @@ FEATURES = np.dtype(
             "<u8",
             (LEVEL, (2,)),
             "<f8",
-            "<u8",
+            ("<f8", (2,)),
+            ("<u8", (7,)),
         ],
-        "offsets": [0, 64, 80, 104, 120, 136, 144, 152, 160, 168, 176, 184, 192, 200, 208, 240, 248],
-        "itemsize": 256,
+        "offsets": [0, 64, 80, 104, 120, 136, 144, 152, 160, 168, 176, 184, 192, 200, 208, 240, 248, 264],
+        "itemsize": 320,
+    }
+)
+BAR = np.dtype(
+    {
+        "names": [
+            "second",
+            "open",
+            "high",
+            "low",
+            "close",
+            "bought",
+            "sold",
+            "change",
+            "depth",
+            "trades",
+            "updates",
+            "synced",
+            "spare",
+        ],
+        "formats": ["<i8", "<i8", "<i8", "<i8", "<i8", "<i8", "<i8", "<f8", ("<f8", (2,)), "<u4", "<u4", "<u4", "<u4"],
+        "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 84, 88, 92],
+        "itemsize": 96,
+    }
+)
+BARS = np.dtype(
+    {
+        "names": ["count", "volume_count", "silences", "volume", "variance", "now", "filling", "ring", "volume_ring"],
+        "formats": ["<u8", "<u8", "<u8", "<f8", ("<f8", (4,)), BAR, BAR, (BAR, (1024,)), (BAR, (256,))],
+        "offsets": [0, 8, 16, 24, 32, 64, 160, 256, 98560],
+        "itemsize": 123136,
+    }
+)
+SIGNALS = np.dtype(
+    {
+        "names": ["value"],
+        "formats": [("<f4", (32,))],
+        "offsets": [0],
+        "itemsize": 128,
+    }
+)
+WHALE = np.dtype(
+    {
+        "names": ["spare"],
+        "formats": [("<u8", (8,))],
+        "offsets": [0],
+        "itemsize": 64,
+    }
+)
+SOC = np.dtype(
+    {
+        "names": ["spare"],
+        "formats": [("<u8", (8,))],
+        "offsets": [0],
+        "itemsize": 64,
+    }
+)
+SWAN = np.dtype(
+    {
+        "names": ["spare"],
+        "formats": [("<u8", (8,))],
+        "offsets": [0],
+        "itemsize": 64,
+    }
+)
+PANARCHY = np.dtype(
+    {
+        "names": ["spare"],
+        "formats": [("<u8", (8,))],
+        "offsets": [0],
+        "itemsize": 64,
+    }
+)
+FIBONACCI = np.dtype(
+    {
+        "names": ["spare"],
+        "formats": [("<u8", (8,))],
+        "offsets": [0],
+        "itemsize": 64,
+    }
+)
+ANTIFRAGILITY = np.dtype(
+    {
+        "names": ["spare"],
+        "formats": [("<u8", (8,))],
+        "offsets": [0],
+        "itemsize": 64,
+    }
+)
+LIQUIDATION = np.dtype(
+    {
+        "names": ["spare"],
+        "formats": [("<u8", (8,))],
+        "offsets": [0],
+        "itemsize": 64,
+    }
+)
+NETWORKS = np.dtype(
+    {
+        "names": ["spare"],
+        "formats": [("<u8", (8,))],
+        "offsets": [0],
+        "itemsize": 64,
     }
 )
 DECISION = np.dtype(
@@ -648,6 +807,7 @@ SNAPSHOT = np.dtype(
             "losses",
             "spare",
             "feature",
+            "signal",
             "bid",
             "ask",
         ],
@@ -693,6 +853,7 @@ SNAPSHOT = np.dtype(
             "<u4",
             ("<u8", (7,)),
             ("<f4", (16,)),
+            ("<f4", (32,)),
             (LEVEL, (32,)),
             (LEVEL, (32,)),
         ],
@@ -739,9 +900,10 @@ SNAPSHOT = np.dtype(
             264,
             320,
             384,
-            896,
+            512,
+            1024,
         ],
-        "itemsize": 1408,
+        "itemsize": 1536,
     }
 )
 PUBLISHED = np.dtype(
@@ -749,7 +911,7 @@ PUBLISHED = np.dtype(
         "names": ["sequence", "version", "spare", "snapshot"],
         "formats": ["<u8", ("<u4", (2,)), ("<u8", (6,)), SNAPSHOT],
         "offsets": [0, 8, 16, 64],
-        "itemsize": 1472,
+        "itemsize": 1600,
     }
 )
 COUNTERS = np.dtype(
@@ -911,8 +1073,18 @@ BLOCK = np.dtype(
             "config",
             "sync",
             "features",
+            "signals",
             "decision",
             "account",
+            "bars",
+            "whale",
+            "soc",
+            "swan",
+            "panarchy",
+            "fibonacci",
+            "antifragility",
+            "liquidation",
+            "networks",
             "tape",
             "side",
             "stage",
@@ -927,8 +1099,18 @@ BLOCK = np.dtype(
             CONFIG,
             SYNC,
             FEATURES,
+            SIGNALS,
             DECISION,
             ACCOUNT,
+            BARS,
+            WHALE,
+            SOC,
+            SWAN,
+            PANARCHY,
+            FIBONACCI,
+            ANTIFRAGILITY,
+            LIQUIDATION,
+            NETWORKS,
             TAPE,
             (SIDE_BOOK, (2,)),
             (LEVEL, (32768,)),
@@ -938,7 +1120,32 @@ BLOCK = np.dtype(
             (FORMAT, (2,)),
             SHAPE,
         ],
-        "offsets": [0, 64, 384, 512, 768, 896, 9216, 205888, 2321856, 2846144, 2847616, 2848256, 2881536, 2883200],
-        "itemsize": 2883712,
+        "offsets": [
+            0,
+            64,
+            896,
+            1024,
+            1344,
+            1472,
+            1600,
+            9920,
+            133056,
+            133120,
+            133184,
+            133248,
+            133312,
+            133376,
+            133440,
+            133504,
+            133568,
+            330240,
+            2446208,
+            2970496,
+            2972096,
+            2972736,
+            3006016,
+            3007680,
+        ],
+        "itemsize": 3008192,
     }
 )

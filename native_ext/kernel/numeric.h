@@ -1,0 +1,63 @@
+/* numeric.h: square root, exp, log, tanh from basic operations: the same bits on every target, no libm. Errors are relative. */
+#ifndef CWTS_NUMERIC_H
+#define CWTS_NUMERIC_H
+
+#include "internal.h"
+
+#define LN2_HIGH 6.93147180369123816490e-01 /* ln 2 in two parts, the first with zeros at its end (fdlibm) */
+#define LN2_LOW 1.90821492927058770002e-10
+
+/* Without -fmath-errno this is one instruction everywhere, correctly rounded. */
+static inline double square_root(double v) { return __builtin_sqrt(v); }
+
+static inline double absolute(double v) { return v < 0.0 ? -v : v; }
+static inline double clamp(double v, double low, double high) { return v < low ? low : v > high ? high : v; }
+
+static inline double double_of_bits(u64 bits) {
+    double v;
+    __builtin_memcpy(&v, &bits, 8);
+    return v;
+}
+
+/* e^x, x clamped to [-700, 700]; error below 1e-15. x = n ln 2 + r, |r| <= ln 2 / 2; Taylor to the thirteenth term. */
+static inline double exponential(double x) {
+    x = clamp(x, -700.0, 700.0);
+    i64 n = (i64)(x * 1.4426950408889634 + (x < 0.0 ? -0.5 : 0.5));
+    double r = (x - (double)n * LN2_HIGH) - (double)n * LN2_LOW, sum = 1.0;
+    static const double OVER[13] = {1.0 / 13, 1.0 / 12, 1.0 / 11, 1.0 / 10, 1.0 / 9, 1.0 / 8, 1.0 / 7,
+                                    1.0 / 6,  1.0 / 5,  1.0 / 4,  1.0 / 3,  1.0 / 2, 1.0};
+    for (u32 i = 0; i < 13; i++) sum = 1.0 + sum * r * OVER[i];
+    return sum * double_of_bits((u64)(1023 + n) << 52);
+}
+
+/* ln x for normal x > 0 (others give 0); error below 1e-15. x = 2^n m, m in [0.7, 1.42); ln m = 2 artanh((m - 1) / (m + 1)). */
+static inline double logarithm(double x) {
+    if (!(x >= 2.2250738585072014e-308 && x <= 1.7976931348623157e308)) return 0.0;
+    u64 bits;
+    __builtin_memcpy(&bits, &x, 8);
+    i64 n = (i64)(bits >> 52) - 1023;
+    double m = double_of_bits((bits & 0x000FFFFFFFFFFFFFULL) | 0x3FF0000000000000ULL);
+    if (m > 1.4142135623730951) {
+        m *= 0.5;
+        n++;
+    }
+    double s = (m - 1.0) / (m + 1.0), s2 = s * s, sum = 0.0;
+    static const double ODD[11] = {1.0 / 21, 1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13, 1.0 / 11,
+                                   1.0 / 9,  1.0 / 7,  1.0 / 5,  1.0 / 3,  1.0};
+    for (u32 i = 0; i < 11; i++) sum = ODD[i] + sum * s2;
+    return (double)n * LN2_HIGH + (2.0 * s * sum + (double)n * LN2_LOW);
+}
+
+static inline double power(double x, double y) { return exponential(y * logarithm(x)); }
+
+static inline double hyperbolic_tangent(double x) {
+    double e = exponential(-2.0 * absolute(x)), t = (1.0 - e) / (1.0 + e);
+    return x < 0.0 ? -t : t;
+}
+
+static inline double sigmoid(double x) {
+    double e = exponential(-absolute(x));
+    return x < 0.0 ? e / (1.0 + e) : 1.0 / (1.0 + e);
+}
+
+#endif
