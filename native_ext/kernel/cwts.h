@@ -122,17 +122,28 @@ enum cwts_reason {
     CWTS_WHY_EXIT_HALT = 4,       /* halted with a position: close it */
     CWTS_WHY_HALTED = 5,
     CWTS_WHY_EXIT_LOSS = 6,       /* the loss limit was reached: close and halt */
-    CWTS_WHY_EXIT_TIME = 7,       /* held for max_hold_ns */
-    CWTS_WHY_EXIT_SIGNAL = 8,     /* the score turned against the position */
-    CWTS_WHY_HOLDING = 9,
-    CWTS_WHY_WARMUP = 10,
-    CWTS_WHY_SPREAD = 11,         /* the spread is wider than max_spread */
-    CWTS_WHY_COOLDOWN = 12,
-    CWTS_WHY_TOO_SMALL = 13,      /* the capital is below the exchange's minimum for one order */
-    CWTS_WHY_NO_SHORT = 14,       /* a sell signal on spot, with nothing to sell */
-    CWTS_WHY_SCORE_UP = 15,       /* buy */
-    CWTS_WHY_SCORE_DOWN = 16,     /* sell */
-    CWTS_WHY_NO_SIGNAL = 17
+    CWTS_WHY_EXIT_SWAN = 7,       /* the black swan alarm */
+    CWTS_WHY_EXIT_CASCADE = 8,    /* a cascade against the position is forecast */
+    CWTS_WHY_EXIT_TIME = 9,       /* held for max_hold_ns */
+    CWTS_WHY_EXIT_SIGNAL = 10,    /* the score turned against the position */
+    CWTS_WHY_HOLDING = 11,
+    CWTS_WHY_WARMUP = 12,
+    CWTS_WHY_SPREAD = 13,         /* the spread is wider than max_spread */
+    CWTS_WHY_COOLDOWN = 14,
+    CWTS_WHY_TOO_SMALL = 15,      /* the capital is below the exchange's minimum for one order */
+    CWTS_WHY_NO_SHORT = 16,       /* a sell signal on spot, with nothing to sell */
+    CWTS_WHY_NO_SIGNAL = 17,      /* the score is within enter: from here on there is something to do */
+    CWTS_WHY_SWAN = 18,           /* nothing is opened: the black swan alarm */
+    CWTS_WHY_CRITICAL = 19,       /* the market is near an avalanche */
+    CWTS_WHY_CASCADE = 20,        /* a cascade against the score is forecast */
+    CWTS_WHY_LIQUIDATION = 21,    /* a cluster of liquidations lies close on the losing side */
+    CWTS_WHY_FRAGILE = 22,        /* what we do loses by volatility */
+    CWTS_WHY_WHALE_UP = 23,       /* buy: of what makes the score, whales say the most … */
+    CWTS_WHY_VALUE_UP = 24,       /* … the value network … */
+    CWTS_WHY_SCORE_UP = 25,       /* … the features */
+    CWTS_WHY_WHALE_DOWN = 26,     /* sell */
+    CWTS_WHY_VALUE_DOWN = 27,
+    CWTS_WHY_SCORE_DOWN = 28
 };
 
 enum cwts_order_state {
@@ -258,7 +269,7 @@ typedef struct cwts_config {
     uint32_t maker_fee_ppm;
     float enter;                  /* |score| that opens a position */
     float exit;                   /* score against the position that closes it */
-    float weights[CWTS_FEATURE_COUNT]; /* score = clamp(sum of weight * feature, -1, 1) */
+    float weights[CWTS_FEATURE_COUNT]; /* the features' part of the score = clamp(sum of weight * feature, -1, 1) */
     float parameter[CWTS_PARAMETER_ROOM]; /* of the analysers, by cwts_parameter */
     uint8_t reserved[56];
 } cwts_config;
@@ -451,7 +462,11 @@ typedef struct cwts_decision {
     int64_t size_ask;
     int64_t size_equity_e8;
     int64_t size_qty;             /* what an order that opens a position would ask for; 0: too small */
-    uint64_t spare[5];
+    float size_risk;              /* and the risk multiplier */
+    float part[3];                /* of the score: features, whales, value network */
+    float last_signal[CWTS_SIGNAL_ROOM]; /* all signals as they were at the newest decision other than hold */
+    float last_feature[CWTS_FEATURE_COUNT];
+    uint64_t spare[3];
 } cwts_decision;
 
 typedef struct cwts_order {
@@ -469,6 +484,7 @@ typedef struct cwts_order {
     int64_t touch;                /* the touch when it was decided: slippage is measured from it */
     uint32_t reduce_only;
     float score;
+    float signal[CWTS_SIGNAL_ROOM]; /* why: the signals when it was decided */
     uint64_t spare[5];
 } cwts_order;
 

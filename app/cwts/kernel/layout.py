@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-PARAMETER_COUNT = 1
+PARAMETER_COUNT = 11
 ABI = 2
 MAGIC = 1398036291
 WINDOW = 65536
@@ -35,6 +35,16 @@ class Parameter(IntEnum):
     """cwts_parameter of cwts.h."""
 
     BARS_VOLUME_S = 0
+    DECISION_WHALE_WEIGHT = 1
+    DECISION_VALUE_WEIGHT = 2
+    DECISION_CASCADE_EXIT = 3
+    DECISION_CASCADE_ENTRY = 4
+    DECISION_SWAN_EXIT = 5
+    DECISION_CRITICALITY_MAX = 6
+    DECISION_FRAGILITY_MAX = 7
+    DECISION_LIQUIDATION_BP = 8
+    DECISION_LIQUIDATION_MASS = 9
+    DECISION_RISK_FLOOR = 10
 
 
 class Exchange(IntEnum):
@@ -135,17 +145,28 @@ class Reason(IntEnum):
     EXIT_HALT = 4
     HALTED = 5
     EXIT_LOSS = 6
-    EXIT_TIME = 7
-    EXIT_SIGNAL = 8
-    HOLDING = 9
-    WARMUP = 10
-    SPREAD = 11
-    COOLDOWN = 12
-    TOO_SMALL = 13
-    NO_SHORT = 14
-    SCORE_UP = 15
-    SCORE_DOWN = 16
+    EXIT_SWAN = 7
+    EXIT_CASCADE = 8
+    EXIT_TIME = 9
+    EXIT_SIGNAL = 10
+    HOLDING = 11
+    WARMUP = 12
+    SPREAD = 13
+    COOLDOWN = 14
+    TOO_SMALL = 15
+    NO_SHORT = 16
     NO_SIGNAL = 17
+    SWAN = 18
+    CRITICAL = 19
+    CASCADE = 20
+    LIQUIDATION = 21
+    FRAGILE = 22
+    WHALE_UP = 23
+    VALUE_UP = 24
+    SCORE_UP = 25
+    WHALE_DOWN = 26
+    VALUE_DOWN = 27
+    SCORE_DOWN = 28
 
 
 class OrderState(IntEnum):
@@ -653,6 +674,10 @@ DECISION = np.dtype(
             "size_ask",
             "size_equity_e8",
             "size_qty",
+            "size_risk",
+            "part",
+            "last_signal",
+            "last_feature",
             "spare",
         ],
         "formats": [
@@ -671,10 +696,14 @@ DECISION = np.dtype(
             "<i8",
             "<i8",
             "<i8",
-            ("<u8", (5,)),
+            "<f4",
+            ("<f4", (3,)),
+            ("<f4", (32,)),
+            ("<f4", (16,)),
+            ("<u8", (3,)),
         ],
-        "offsets": [0, 8, 12, 16, 20, 24, 32, 36, 40, 44, 48, 56, 64, 72, 80, 88],
-        "itemsize": 128,
+        "offsets": [0, 8, 12, 16, 20, 24, 32, 36, 40, 44, 48, 56, 64, 72, 80, 88, 92, 104, 232, 296],
+        "itemsize": 320,
     }
 )
 ORDER = np.dtype(
@@ -694,6 +723,7 @@ ORDER = np.dtype(
             "touch",
             "reduce_only",
             "score",
+            "signal",
             "spare",
         ],
         "formats": [
@@ -711,10 +741,11 @@ ORDER = np.dtype(
             "<i8",
             "<u4",
             "<f4",
+            ("<f4", (32,)),
             ("<u8", (5,)),
         ],
-        "offsets": [0, 4, 8, 12, 16, 24, 32, 40, 48, 56, 64, 72, 80, 84, 88],
-        "itemsize": 128,
+        "offsets": [0, 4, 8, 12, 16, 24, 32, 40, 48, 56, 64, 72, 80, 84, 88, 216],
+        "itemsize": 256,
     }
 )
 ACCOUNT = np.dtype(
@@ -760,7 +791,7 @@ ACCOUNT = np.dtype(
             (ORDER, (64,)),
         ],
         "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 100, 104, 108, 112, 128],
-        "itemsize": 8320,
+        "itemsize": 16512,
     }
 )
 SNAPSHOT = np.dtype(
@@ -1127,25 +1158,25 @@ BLOCK = np.dtype(
             1024,
             1344,
             1472,
-            1600,
-            9920,
-            133056,
-            133120,
-            133184,
-            133248,
-            133312,
-            133376,
-            133440,
-            133504,
-            133568,
-            330240,
-            2446208,
-            2970496,
-            2972096,
-            2972736,
-            3006016,
-            3007680,
+            1792,
+            18304,
+            141440,
+            141504,
+            141568,
+            141632,
+            141696,
+            141760,
+            141824,
+            141888,
+            141952,
+            338624,
+            2454592,
+            2978880,
+            2980480,
+            2981120,
+            3014400,
+            3016064,
         ],
-        "itemsize": 3008192,
+        "itemsize": 3016576,
     }
 )
