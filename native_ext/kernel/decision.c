@@ -28,7 +28,7 @@ static opinion opinion_now(const cwts_block *k) {
     return o;
 }
 
-static __attribute__((noinline)) u32 decide(const cwts_block *k, i64 now, u32 pending, i64 position, i64 size, opinion o) {
+static u32 decide(const cwts_block *k, i64 now, u32 pending, i64 position, i64 size, opinion o) {
     const cwts_config *c = &k->config;
     const cwts_sync *s = &k->sync;
     const cwts_account *a = &k->account;
