@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-PARAMETER_COUNT = 1
+PARAMETER_COUNT = 11
 ABI = 2
 MAGIC = 1398036291
 WINDOW = 65536
@@ -29,12 +29,27 @@ SIGNAL_ROOM = 32
 BAR_RING = 1024
 VOLUME_BAR_RING = 256
 HORIZONS = 4
+LADDER = 1024
+LADDER_CELLS = 2048
+TIERS = 7
+TIER_OFFSETS = 14
+FORCED = 64
 
 
 class Parameter(IntEnum):
     """cwts_parameter of cwts.h."""
 
     BARS_VOLUME_S = 0
+    LIQUIDATION_HALF_LIFE_S = 1
+    LIQUIDATION_CLUSTER = 2
+    LIQUIDATION_MAINTENANCE = 3
+    LIQUIDATION_WEIGHT_5 = 4
+    LIQUIDATION_WEIGHT_10 = 5
+    LIQUIDATION_WEIGHT_20 = 6
+    LIQUIDATION_WEIGHT_25 = 7
+    LIQUIDATION_WEIGHT_50 = 8
+    LIQUIDATION_WEIGHT_75 = 9
+    LIQUIDATION_WEIGHT_100 = 10
 
 
 class Exchange(IntEnum):
@@ -93,6 +108,7 @@ class Event(IntFlag):
     ACTION = 128
     FILL = 256
     REJECT = 512
+    LIQUIDATION = 2048
     IGNORED = 1024
 
 
@@ -619,12 +635,62 @@ ANTIFRAGILITY = np.dtype(
         "itemsize": 64,
     }
 )
+FORCED = np.dtype(
+    {
+        "names": ["recv_ns", "exchange_ns", "price", "qty", "side", "bankruptcy"],
+        "formats": ["<i8", "<i8", "<i8", "<i8", "<u4", "<u4"],
+        "offsets": [0, 8, 16, 24, 32, 36],
+        "itemsize": 40,
+    }
+)
 LIQUIDATION = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "count",
+            "handled",
+            "base",
+            "second",
+            "bound",
+            "last_price",
+            "last_level",
+            "scale",
+            "observed",
+            "predicted",
+            "calibration",
+            "ready",
+            "maintenance",
+            "spare",
+            "offset",
+            "weight",
+            "spare_weight",
+            "mass",
+            "price",
+            "forced",
+        ],
+        "formats": [
+            "<u8",
+            "<u8",
+            "<i8",
+            "<i8",
+            ("<i8", (2,)),
+            "<i8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<u4",
+            "<f4",
+            ("<u8", (3,)),
+            ("<f8", (14,)),
+            ("<f8", (7,)),
+            ("<f8", (3,)),
+            ("<f8", (2048,)),
+            ("<f8", (1024,)),
+            (FORCED, (64,)),
+        ],
+        "offsets": [0, 8, 16, 24, 32, 48, 56, 64, 72, 80, 88, 96, 100, 104, 128, 240, 296, 320, 16704, 24896],
+        "itemsize": 27456,
     }
 )
 NETWORKS = np.dtype(
@@ -943,6 +1009,7 @@ COUNTERS = np.dtype(
             "decisions",
             "reasons",
             "stream_messages",
+            "liquidations",
             "spare",
         ],
         "formats": [
@@ -972,7 +1039,8 @@ COUNTERS = np.dtype(
             ("<u8", (4,)),
             ("<u8", (32,)),
             ("<u8", (16,)),
-            ("<u8", (5,)),
+            "<u8",
+            ("<u8", (4,)),
         ],
         "offsets": [
             0,
@@ -1002,6 +1070,7 @@ COUNTERS = np.dtype(
             216,
             472,
             600,
+            608,
         ],
         "itemsize": 640,
     }
@@ -1136,16 +1205,16 @@ BLOCK = np.dtype(
             133312,
             133376,
             133440,
-            133504,
-            133568,
-            330240,
-            2446208,
-            2970496,
-            2972096,
-            2972736,
-            3006016,
-            3007680,
+            160896,
+            160960,
+            357632,
+            2473600,
+            2997888,
+            2999488,
+            3000128,
+            3033408,
+            3035072,
         ],
-        "itemsize": 3008192,
+        "itemsize": 3035584,
     }
 )
