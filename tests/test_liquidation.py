@@ -1,4 +1,4 @@
-"""The liquidation ladder: where leverage stands, when it falls, and what the exchange says about it (docs/liquidation.md)."""
+"""The liquidation ladder (docs/liquidation.md): where leverage stands, when it falls, what the exchange tells of it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ import pytest
 from cwts.config import Settings
 from cwts.kernel import Engine, layout
 from cwts.kernel.layout import Parameter, Signal
-from market import CAPTURES, SECOND, START_NS, Market, compact, frame, head, setup_of
-from oracle.liquidation import (
-    LEVELS, LEVERAGES, LONG, SHORT, STEP, Ladder, level_of, liquidation_price,
-)  # fmt: skip
+from market import CAPTURES, SECOND, START_NS, Market, compact, examples, frame, head, setup_of
+from oracle.liquidation import LEVELS, LEVERAGES, LONG, SHORT, STEP, Ladder, level_of, liquidation_price
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -244,7 +242,11 @@ def test_a_forced_order_clears_what_stood_near_it(engine_name: str) -> None:
     assert masses(m.ladder).sum(1).tolist() == pytest.approx([0, 8000])
     m.check()
     order = m.ladder["forced"][0]
-    assert (int(order["price"]), int(order["qty"]), int(order["side"])) == (int(stands * 100 + 0.5), 500, layout.Side.ASK)
+    assert (int(order["price"]), int(order["qty"]), int(order["side"])) == (
+        int(stands * 100 + 0.5),
+        500,
+        layout.Side.ASK,
+    )
 
 
 @pytest.mark.parametrize(("symbol", "contract"), [("BTC-USDT-SWAP", "linear"), ("BTC-USD-SWAP", "inverse")])
@@ -278,29 +280,31 @@ def test_forced_orders_calibrate_the_scale(engine_name: str) -> None:
     m.check()
 
 
+def planted(engine_name: str, seed: int, share: float, cluster: float) -> list[float]:
+    """A tape with `share` of its volume within 2 bp: by how many levels the cluster of each side is missed."""
+    rng = random.Random(seed)
+    leverage = rng.choice(LEVERAGES[1:])
+    m = Told(engine_name, cluster=cluster, **weighted({leverage: 1.0}))
+    centre = rng.uniform(90, 500)
+    for i in range(300):
+        near = rng.random() < share
+        price = centre * (1 + (rng.uniform(-1e-4, 1e-4) if near else rng.uniform(-0.002, 0.002)))
+        m.trade(price, f"{rng.uniform(0.5, 2):.3f}", sold=i % 2 == 0, after=0.1)
+    m.book(centre * 0.9999, centre * 1.0001)
+    m.wait(1)
+    m.check()
+    missed = []
+    for side, distance in ((SHORT, m.signals[0]), (LONG, m.signals[1])):
+        found = centre * (1 + (distance if side == SHORT else -distance) / 1e4)
+        want = liquidation_price("linear", side, centre, leverage, 0.004)
+        missed.append(abs(math.log(found / want)) / STEP if distance else math.inf)
+    return missed
+
+
 def test_a_narrow_band_makes_a_cluster_within_one_level(engine_name: str) -> None:
-    """80 % of the volume trades within 2 bp at a known leverage, the rest over 4 %: both sides' clusters are found."""
-    worst = 0.0
-    false = tapes = 0
-    for seed in range(20):
-        rng = random.Random(seed)
-        leverage = rng.choice(LEVERAGES[1:])
-        m = Told(engine_name, **weighted({leverage: 1.0}))
-        centre = rng.uniform(90, 500)
-        for i in range(300):
-            price = centre * (1 + rng.uniform(-1e-4, 1e-4) if rng.random() < 0.8 else 1 + rng.uniform(-0.002, 0.002))
-            m.trade(price, f"{rng.uniform(0.5, 2):.3f}", sold=i % 2 == 0, after=0.1)
-        m.book(centre * 0.9999, centre * 1.0001)
-        m.wait(1)
-        for side, distance in ((SHORT, m.signals[0]), (LONG, m.signals[1])):
-            want = liquidation_price("linear", side, centre, leverage, 0.004)
-            found = centre * (1 + distance / 1e4 if side == SHORT else 1 - distance / 1e4)
-            levels = abs(math.log(found / want)) / STEP
-            worst = max(worst, levels)
-            tapes += 1
-            false += levels > 1.5
-        m.check()
-    assert false == 0, (worst, tapes)
+    """80 % of the volume trades within 2 bp, the rest over 40: the levels' middles lie up to half a level off."""
+    missed = [levels for seed in range(12) for levels in planted(engine_name, seed, 0.8, 3.0)]
+    assert max(missed) <= 1.5
 
 
 def test_a_cascade_clears_the_ladder_below(engine_name: str) -> None:
@@ -325,23 +329,27 @@ def test_a_cascade_clears_the_ladder_below(engine_name: str) -> None:
     assert m.signals[1] == pytest.approx((1 - liquidation_price("linear", LONG, 100, 10, 0.004) / price) * 1e4, abs=6)
 
 
-@hypothesis.settings(max_examples=20)
+@hypothesis.settings(max_examples=examples(12))
 @hypothesis.given(seed=hypothesis.strategies.integers(0, 2**32))
 def test_random_markets(engine_name: str, seed: int) -> None:
     """Any prices, jumps, silences, times that run backwards, invalid books and forced orders anywhere."""
     rng = random.Random(seed)
-    exchange, symbol = rng.choice([("binance-usdm", "BTCUSDT"), ("binance-coinm", "BTCUSD_PERP"), ("okx", "BTC-USD-SWAP")])
+    exchange, symbol = rng.choice(
+        [("binance-usdm", "BTCUSDT"), ("binance-coinm", "BTCUSD_PERP"), ("okx", "BTC-USD-SWAP")]
+    )
     tiers = weighted({n: rng.choice([0.0, 1.0, 0.5]) for n in LEVERAGES})
     half_life, cluster = rng.choice([60.0, 600.0, 14400.0]), rng.choice([1.0, 3.0])
     m = Told(engine_name, exchange, symbol, half_life_s=half_life, cluster=cluster, **tiers)
     price = rng.choice([0.05, 1.0, 100.0, 1e6])
     wild = rng.choice([1e-4, 1e-3, 0.05, 2.0])
-    for _ in range(120):
+    for _ in range(80):
         price = min(max(price * math.exp(rng.gauss(0, wild)), 0.01), 1e13)
         what = rng.random()
         after = rng.choice([0.001, 0.001, 0.5, 1.0, 1.0, 90.0, 4000.0, -5.0])
         if what < 0.6:
-            m.trade(price, f"{rng.choice([0.001, 1.0, 1e9]) * rng.uniform(1, 9):.3f}", sold=rng.random() < 0.5, after=after)
+            m.trade(
+                price, f"{rng.choice([0.001, 1.0, 1e9]) * rng.uniform(1, 9):.3f}", sold=rng.random() < 0.5, after=after
+            )
         elif what < 0.8:
             m.book(price, price * 1.001 + 0.01, after=after)
         elif what < 0.9:

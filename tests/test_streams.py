@@ -131,7 +131,11 @@ class Source:
     def other(self) -> dict[str, Any]:
         """Another symbol's message."""
         m = self.m
-        swapped = json.loads(compact(self.rng.choice([self.trade, self.forced])()).replace(m.symbol.encode(), b"ETH" + m.symbol[3:].encode()))
+        swapped = json.loads(
+            compact(self.rng.choice([self.trade, self.forced])()).replace(
+                m.symbol.encode(), b"ETH" + m.symbol[3:].encode()
+            )
+        )
         assert isinstance(swapped, dict)
         return swapped
 

@@ -34,7 +34,7 @@ export const CONSTANTS = {
   LADDER_CELLS: 2048,
   TIERS: 7,
   TIER_OFFSETS: 14,
-  FORCED: 64,
+  FORCED_ORDERS: 64,
 };
 
 /** @type {Record<string, Record<string, number>>} */

@@ -56,7 +56,7 @@ enum {
     CWTS_LADDER_CELLS = 2048,     /* of longs, then of shorts */
     CWTS_TIERS = 7,               /* of leverage */
     CWTS_TIER_OFFSETS = 14,       /* of longs, then of shorts */
-    CWTS_FORCED = 64              /* forced orders remembered; a power of two */
+    CWTS_FORCED_ORDERS = 64       /* forced orders remembered; a power of two */
 };
 
 /* Which protocol the raw messages speak. */
@@ -444,7 +444,7 @@ typedef struct cwts_forced {
 /* Where leverage would be liquidated: liquidation.c, docs/liquidation.md. Level n holds prices from e^(n step) to
  * e^((n + 1) step), in price units; it lies in cell n mod CWTS_LADDER. */
 typedef struct cwts_liquidation {
-    uint64_t count;               /* forced orders ever; the newest is forced[(count - 1) mod CWTS_FORCED] */
+    uint64_t count;               /* forced orders ever; the newest is forced[(count - 1) mod CWTS_FORCED_ORDERS] */
     uint64_t handled;             /* of those, how many the ladder has seen */
     int64_t base;                 /* lowest level */
     int64_t second;               /* to which masses are decayed */
@@ -463,7 +463,7 @@ typedef struct cwts_liquidation {
     double spare_weight[3];
     double mass[CWTS_LADDER_CELLS]; /* quantity units: of longs, then of shorts */
     double price[CWTS_LADDER];    /* of the middle of each level, price units */
-    cwts_forced forced[CWTS_FORCED];
+    cwts_forced forced[CWTS_FORCED_ORDERS];
 } cwts_liquidation;
 
 /* The three networks: network.c, docs/networks.md. */

@@ -11,6 +11,7 @@
 #define LADDER_STEP 0.0005      /* of ln(price): 5 basis points */
 #define LADDER_DRIFT 64         /* levels that price may leave the middle before the ladder follows */
 #define FORCED_REACH 4          /* levels around a forced order that are taken to be what was closed */
+#define CLUSTER_GAP 4           /* light levels inside a cluster, side by side */
 #define LONGS 0
 #define SHORTS 1
 
@@ -110,11 +111,11 @@ static void liquidation_trade(cwts_block *k, const cwts_trade *t) {
 /* Forced orders that are new: what stood near their price is what they closed. */
 static void liquidation_forced(cwts_block *k) {
     cwts_liquidation *l = &k->liquidation;
-    u64 from = l->count - l->handled > CWTS_FORCED ? l->count - CWTS_FORCED : l->handled;
+    u64 from = l->count - l->handled > CWTS_FORCED_ORDERS ? l->count - CWTS_FORCED_ORDERS : l->handled;
     l->handled = l->count;
     if (!l->ready) return;
     for (u64 i = from; i < l->count; i++) {
-        const cwts_forced *f = &l->forced[i & (CWTS_FORCED - 1)];
+        const cwts_forced *f = &l->forced[i & (CWTS_FORCED_ORDERS - 1)];
         u32 side = f->side == CWTS_ASK ? LONGS : SHORTS;
         double price = (double)f->price, m = (double)k->config.parameter[CWTS_P_LIQUIDATION_MAINTENANCE];
         if (f->bankruptcy) { /* the exchange steps in while the maintenance margin is still there */
@@ -154,7 +155,7 @@ static double ladder_sum(const double *mass) {
  * and its mass over the usual traded quantity a minute. */
 static void ladder_cluster(cwts_block *k, u32 side, i64 level, i64 count, double mid, float *distance, float *size) {
     cwts_liquidation *l = &k->liquidation;
-    i64 step = side == LONGS ? -1 : 1, heaviest;
+    i64 step = side == LONGS ? -1 : 1, heaviest, light = 0;
     *distance = *size = 0.0f;
     if (count <= 0) return;
     double heavy = ladder_sum(&l->mass[side * CWTS_LADDER]) / (double)count * (double)k->config.parameter[CWTS_P_LIQUIDATION_CLUSTER];
@@ -162,9 +163,12 @@ static void ladder_cluster(cwts_block *k, u32 side, i64 level, i64 count, double
     while (count > 0 && !(*ladder_cell(l, side, level) > heavy)) level += step, count--;
     if (count == 0) return;
     double sum = 0.0, usual = k->bars.volume * 60.0;
-    for (heaviest = level; count > 0 && *ladder_cell(l, side, level) > heavy; level += step, count--) {
-        sum += *ladder_cell(l, side, level);
-        if (*ladder_cell(l, side, level) > *ladder_cell(l, side, heaviest)) heaviest = level;
+    for (heaviest = level; count > 0 && light <= CLUSTER_GAP; level += step, count--) {
+        double mass = *ladder_cell(l, side, level);
+        light = mass > heavy ? 0 : light + 1;
+        if (light) continue;
+        sum += mass;
+        if (mass > *ladder_cell(l, side, heaviest)) heaviest = level;
     }
     *distance = (float)(absolute(l->price[(u64)heaviest & (CWTS_LADDER - 1)] / mid - 1.0) * 1e4);
     if (usual > 0.0) *size = (float)clamp(sum * l->scale * l->calibration / usual, 0.0, 1e6);

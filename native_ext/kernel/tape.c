@@ -12,7 +12,7 @@ static u32 trade_add(cwts_block *k, const cwts_trade *t) {
 
 static u32 forced_add(cwts_block *k, const cwts_forced *f) {
     cwts_liquidation *l = &k->liquidation;
-    l->forced[l->count++ & (CWTS_FORCED - 1)] = *f;
+    l->forced[l->count++ & (CWTS_FORCED_ORDERS - 1)] = *f;
     k->counters.liquidations++;
     return CWTS_EV_LIQUIDATION;
 }

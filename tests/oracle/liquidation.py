@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 STEP = 0.0005
-LEVELS, DRIFT, REACH = 1024, 64, 4
+LEVELS, DRIFT, REACH, GAP = 1024, 64, 4, 4
 LEVERAGES = (5, 10, 20, 25, 50, 75, 100)
 LONG, SHORT = 0, 1
 
@@ -130,7 +130,7 @@ class Ladder:
             for n in levels:
                 if masses[side].get(n, 0.0) > heavy:
                     run.append(n)
-                elif run:
+                elif run and abs(n - run[-1]) > GAP:
                     break
             heaviest = max(run, key=lambda n: masses[side][n], default=0)
             distance = abs(math.exp((heaviest + 0.5) * STEP) / mid - 1) * 1e4 if run else 0.0
