@@ -18,6 +18,7 @@ INK = "#7a8699"  # legible on white and on black
 
 
 def main() -> None:
+    """Draws it."""
     recording = Recording(HERE.parents[1] / "tests" / "data" / "binance-usdm-btcusdt-20240808.gz")
     setup = prepare(recording, "binance-usdm", "BTCUSDT")
     engine = Engine(setup.config)
