@@ -60,6 +60,12 @@ def build_parser() -> argparse.ArgumentParser:
     replay.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
     replay.set_defaults(run=_replay)
 
+    backtest = commands.add_parser("backtest", help="what the paper account makes of recordings, next to baselines")
+    from cwts.backtest.command import add_arguments as add_backtest
+
+    add_backtest(backtest, EXCHANGES)
+    backtest.set_defaults(run=_backtest)
+
     add_commands(commands, _capital, _port)
 
     serve = commands.add_parser("serve", help="serve the trading page on this machine")
@@ -102,6 +108,12 @@ def _replay(args: argparse.Namespace) -> int:
         progress.done()
     print(json.dumps(result) if args.json else human(result))
     return 0
+
+
+def _backtest(args: argparse.Namespace) -> int:
+    from cwts.backtest.command import main as backtest
+
+    return backtest(args)
 
 
 def _serve(args: argparse.Namespace) -> int:

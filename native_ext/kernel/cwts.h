@@ -51,7 +51,12 @@ enum {
     CWTS_SIGNAL_ROOM = 32,        /* room for signals; their names are cwts_signal below */
     CWTS_BAR_RING = 1024,         /* one-second bars remembered; a power of two */
     CWTS_VOLUME_BAR_RING = 256,   /* volume bars remembered; a power of two */
-    CWTS_HORIZONS = 4             /* of realised variance: 10, 60, 300, 1800 s */
+    CWTS_HORIZONS = 4,            /* of realised variance: 10, 60, 300, 1800 s */
+    CWTS_LADDER = 1024,           /* levels of the liquidation ladder; a power of two */
+    CWTS_LADDER_CELLS = 2048,     /* of longs, then of shorts */
+    CWTS_TIERS = 7,               /* of leverage */
+    CWTS_TIER_OFFSETS = 14,       /* of longs, then of shorts */
+    CWTS_FORCED_ORDERS = 64       /* forced orders remembered; a power of two */
 };
 
 /* Which protocol the raw messages speak. */
@@ -90,6 +95,7 @@ enum cwts_event {
     CWTS_EV_ACTION = 128,         /* a decision other than hold */
     CWTS_EV_FILL = 256,           /* the paper account traded */
     CWTS_EV_REJECT = 512,         /* an order was refused; see its reason */
+    CWTS_EV_LIQUIDATION = 2048,   /* a forced order of our symbol */
     CWTS_EV_IGNORED = 1024        /* another symbol's message, or one that carries nothing for us */
 };
 
@@ -436,9 +442,39 @@ typedef struct cwts_antifragility {
     uint64_t spare[8];
 } cwts_antifragility;
 
-/* Where leverage would be liquidated: liquidation.c, docs/liquidation.md. */
+/* A position that the exchange closed by force. */
+typedef struct cwts_forced {
+    int64_t recv_ns;
+    int64_t exchange_ns;
+    int64_t price;
+    int64_t qty;
+    uint32_t side;                /* cwts_side of the order: CWTS_ASK sells, a long was liquidated */
+    uint32_t bankruptcy;          /* 1: the price is the one at which the margin is gone, not one that was traded */
+} cwts_forced;
+
+/* Where leverage would be liquidated: liquidation.c, docs/liquidation.md. Level n holds prices from e^(n step) to
+ * e^((n + 1) step), in price units; it lies in cell n mod CWTS_LADDER. */
 typedef struct cwts_liquidation {
-    uint64_t spare[8];
+    uint64_t count;               /* forced orders ever; the newest is forced[(count - 1) mod CWTS_FORCED_ORDERS] */
+    uint64_t handled;             /* of those, how many the ladder has seen */
+    int64_t base;                 /* lowest level */
+    int64_t second;               /* to which masses are decayed */
+    int64_t bound[2];             /* longs: all levels from here up are empty; shorts: all up to here */
+    int64_t last_price;           /* of the newest trade, and its logarithm in steps */
+    double last_level;
+    double scale;                 /* a mass is scale * mass[] */
+    double observed;              /* decayed quantity of forced orders … */
+    double predicted;             /* … and of the masses that price passed, since the first of them */
+    double calibration;           /* observed over predicted */
+    uint32_t ready;               /* 1: there is a ladder */
+    float maintenance;            /* for which offset[] was worked out */
+    uint64_t spare[3];
+    double offset[CWTS_TIER_OFFSETS]; /* from entry to liquidation, in steps */
+    double weight[CWTS_TIERS];    /* sum 1 */
+    double spare_weight[3];
+    double mass[CWTS_LADDER_CELLS]; /* quantity units: of longs, then of shorts */
+    double price[CWTS_LADDER];    /* of the middle of each level, price units */
+    cwts_forced forced[CWTS_FORCED_ORDERS];
 } cwts_liquidation;
 
 /* The three networks: network.c, docs/networks.md. */
@@ -592,7 +628,8 @@ typedef struct cwts_counters {
     uint64_t decisions[CWTS_ACTIONS];
     uint64_t reasons[CWTS_REASONS];
     uint64_t stream_messages[CWTS_STREAMS];
-    uint64_t spare[5];
+    uint64_t liquidations;        /* forced orders of our symbol */
+    uint64_t spare[4];
 } cwts_counters;
 
 /* Histogram of nanoseconds: bucket b < 16 is b ns; above, 16 linear steps to each power of two. */

@@ -125,6 +125,7 @@ static u32 frame_feed(cwts_block *k, const cwts_frame *f, const u8 *payload) {
         k->counters.stream_messages[f->stream & (CWTS_STREAMS - 1)]++;
         events = k->config.exchange == CWTS_OKX ? okx_message_feed(k, payload, f->length, f->recv_ns)
                                                 : binance_message_feed(k, payload, f->length, f->recv_ns);
+        if ((events & CWTS_EV_LIQUIDATION) && (parts & CWTS_PART_BRAIN)) liquidation_forced(k);
         if (!(events & MARKET_MOVED)) return events;
         break;
     case CWTS_FRAME_TIMER:

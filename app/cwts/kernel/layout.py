@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-PARAMETER_COUNT = 11
+PARAMETER_COUNT = 21
 ABI = 2
 MAGIC = 1398036291
 WINDOW = 65536
@@ -29,6 +29,11 @@ SIGNAL_ROOM = 32
 BAR_RING = 1024
 VOLUME_BAR_RING = 256
 HORIZONS = 4
+LADDER = 1024
+LADDER_CELLS = 2048
+TIERS = 7
+TIER_OFFSETS = 14
+FORCED_ORDERS = 64
 
 
 class Parameter(IntEnum):
@@ -45,6 +50,16 @@ class Parameter(IntEnum):
     DECISION_LIQUIDATION_BP = 8
     DECISION_LIQUIDATION_MASS = 9
     DECISION_RISK_FLOOR = 10
+    LIQUIDATION_HALF_LIFE_S = 11
+    LIQUIDATION_CLUSTER = 12
+    LIQUIDATION_MAINTENANCE = 13
+    LIQUIDATION_WEIGHT_5 = 14
+    LIQUIDATION_WEIGHT_10 = 15
+    LIQUIDATION_WEIGHT_20 = 16
+    LIQUIDATION_WEIGHT_25 = 17
+    LIQUIDATION_WEIGHT_50 = 18
+    LIQUIDATION_WEIGHT_75 = 19
+    LIQUIDATION_WEIGHT_100 = 20
 
 
 class Exchange(IntEnum):
@@ -103,6 +118,7 @@ class Event(IntFlag):
     ACTION = 128
     FILL = 256
     REJECT = 512
+    LIQUIDATION = 2048
     IGNORED = 1024
 
 
@@ -640,12 +656,62 @@ ANTIFRAGILITY = np.dtype(
         "itemsize": 64,
     }
 )
+FORCED = np.dtype(
+    {
+        "names": ["recv_ns", "exchange_ns", "price", "qty", "side", "bankruptcy"],
+        "formats": ["<i8", "<i8", "<i8", "<i8", "<u4", "<u4"],
+        "offsets": [0, 8, 16, 24, 32, 36],
+        "itemsize": 40,
+    }
+)
 LIQUIDATION = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "count",
+            "handled",
+            "base",
+            "second",
+            "bound",
+            "last_price",
+            "last_level",
+            "scale",
+            "observed",
+            "predicted",
+            "calibration",
+            "ready",
+            "maintenance",
+            "spare",
+            "offset",
+            "weight",
+            "spare_weight",
+            "mass",
+            "price",
+            "forced",
+        ],
+        "formats": [
+            "<u8",
+            "<u8",
+            "<i8",
+            "<i8",
+            ("<i8", (2,)),
+            "<i8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<u4",
+            "<f4",
+            ("<u8", (3,)),
+            ("<f8", (14,)),
+            ("<f8", (7,)),
+            ("<f8", (3,)),
+            ("<f8", (2048,)),
+            ("<f8", (1024,)),
+            (FORCED, (64,)),
+        ],
+        "offsets": [0, 8, 16, 24, 32, 48, 56, 64, 72, 80, 88, 96, 100, 104, 128, 240, 296, 320, 16704, 24896],
+        "itemsize": 27456,
     }
 )
 NETWORKS = np.dtype(
@@ -974,6 +1040,7 @@ COUNTERS = np.dtype(
             "decisions",
             "reasons",
             "stream_messages",
+            "liquidations",
             "spare",
         ],
         "formats": [
@@ -1003,7 +1070,8 @@ COUNTERS = np.dtype(
             ("<u8", (4,)),
             ("<u8", (32,)),
             ("<u8", (16,)),
-            ("<u8", (5,)),
+            "<u8",
+            ("<u8", (4,)),
         ],
         "offsets": [
             0,
@@ -1033,6 +1101,7 @@ COUNTERS = np.dtype(
             216,
             472,
             600,
+            608,
         ],
         "itemsize": 640,
     }
@@ -1167,16 +1236,16 @@ BLOCK = np.dtype(
             141696,
             141760,
             141824,
-            141888,
-            141952,
-            338624,
-            2454592,
-            2978880,
-            2980480,
-            2981120,
-            3014400,
-            3016064,
+            169280,
+            169344,
+            366016,
+            2481984,
+            3006272,
+            3007872,
+            3008512,
+            3041792,
+            3043456,
         ],
-        "itemsize": 3016576,
+        "itemsize": 3043968,
     }
 )
