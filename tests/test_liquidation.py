@@ -205,6 +205,17 @@ def test_what_price_has_reached_is_gone(engine_name: str) -> None:
     m.check()
 
 
+@pytest.mark.parametrize(("side", "share"), [(LONG, 0.95), (SHORT, 0.05)])
+def test_the_level_that_price_is_in_is_reached(engine_name: str, side: int, share: float) -> None:
+    m = Told(engine_name)
+    m.trade(100, "8", sold=side == SHORT)
+    level = level_of(liquidation_price("linear", side, 10_000.0, 20, 0.004))
+    before = masses(m.ladder)[side].sum()
+    m.trade(math.exp((level + share) * STEP) / 100, "0.001", sold=side == LONG)
+    assert (before, masses(m.ladder)[side].sum()) == (8000, 0)
+    m.check()
+
+
 def test_the_mid_reaches_levels_too(engine_name: str) -> None:
     m = Told(engine_name)
     m.trade(100, "8")
