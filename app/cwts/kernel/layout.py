@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-PARAMETER_COUNT = 1
+PARAMETER_COUNT = 17
 ABI = 2
 MAGIC = 1398036291
 WINDOW = 65536
@@ -29,12 +29,32 @@ SIGNAL_ROOM = 32
 BAR_RING = 1024
 VOLUME_BAR_RING = 256
 HORIZONS = 4
+SIZE_BINS = 1024
+NESTS = 8
+PLACES = 64
+WHALES = 16
 
 
 class Parameter(IntEnum):
     """cwts_parameter of cwts.h."""
 
     BARS_VOLUME_S = 0
+    WHALE_QUANTILE = 1
+    WHALE_MEMORY = 2
+    WHALE_LEAST = 3
+    WHALE_GAP_MS = 4
+    WHALE_CLUSTER_S = 5
+    WHALE_DECAY_S = 6
+    WHALE_SCALE = 7
+    WHALE_NEST_QUANTILE = 8
+    WHALE_NEST_MEMORY_S = 9
+    WHALE_NEST_WEIGHT = 10
+    WHALE_PERSIST_S = 11
+    WHALE_LOOK_MS = 12
+    WHALE_NEAR_TICKS = 13
+    WHALE_PULL_S = 14
+    WHALE_ICEBERG_RATIO = 15
+    WHALE_ICEBERG_S = 16
 
 
 class Exchange(IntEnum):
@@ -228,6 +248,15 @@ class Signal(IntEnum):
     WHALE_UP = 22
     WHALE_DOWN = 23
     VALUE = 24
+
+
+class NestKind(IntFlag):
+    """cwts_nest_kind of cwts.h."""
+
+    RESTING = 1
+    ICEBERG = 2
+    NEAR = 4
+    AWAY = 8
 
 
 FRAME = np.dtype(
@@ -571,12 +600,89 @@ SIGNALS = np.dtype(
         "itemsize": 128,
     }
 )
+SIZES = np.dtype(
+    {
+        "names": ["mass", "weight", "total", "below", "limit", "count", "bin", "spare"],
+        "formats": [("<f8", (1024,)), "<f8", "<f8", "<f8", "<f8", "<u8", "<u8", ("<u8", (2,))],
+        "offsets": [0, 8192, 8200, 8208, 8216, 8224, 8232, 8240],
+        "itemsize": 8256,
+    }
+)
+CLUSTER = np.dtype(
+    {
+        "names": ["first_ns", "last_ns", "exchange_ns", "price", "size", "limit", "counted", "prints", "aggressor"],
+        "formats": ["<i8", "<i8", "<i8", "<i8", "<f8", "<f8", "<f8", "<u4", "<i4"],
+        "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 60],
+        "itemsize": 64,
+    }
+)
+NEST = np.dtype(
+    {
+        "names": [
+            "price",
+            "qty",
+            "most",
+            "since_ns",
+            "gone_ns",
+            "traded",
+            "recent",
+            "before",
+            "strength",
+            "kind",
+            "pulled",
+            "spare",
+        ],
+        "formats": ["<i8", "<i8", "<i8", "<i8", "<i8", "<f8", "<f8", "<f8", "<f4", "<u4", "<u4", "<u4"],
+        "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64, 68, 72, 76],
+        "itemsize": 80,
+    }
+)
+PLACE = np.dtype(
+    {
+        "names": ["price", "shown", "last_ns", "traded"],
+        "formats": ["<i8", "<i8", "<i8", "<f8"],
+        "offsets": [0, 8, 16, 24],
+        "itemsize": 32,
+    }
+)
+WHALE_SIDE = np.dtype(
+    {
+        "names": ["nest", "place", "before", "before_count", "flow", "pulled", "stood", "spare"],
+        "formats": [(NEST, (8,)), (PLACE, (64,)), (LEVEL, (32,)), "<u8", "<f8", "<f8", "<f8", ("<u8", (4,))],
+        "offsets": [0, 640, 2688, 3200, 3208, 3216, 3224, 3232],
+        "itemsize": 3264,
+    }
+)
 WHALE = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "time_ns",
+            "look_ns",
+            "decayed_ns",
+            "synced_ns",
+            "whales",
+            "spare",
+            "open",
+            "whale",
+            "side",
+            "clusters",
+            "levels",
+        ],
+        "formats": [
+            "<i8",
+            "<i8",
+            "<i8",
+            "<i8",
+            "<u8",
+            ("<u8", (3,)),
+            (CLUSTER, (2,)),
+            (CLUSTER, (16,)),
+            (WHALE_SIDE, (2,)),
+            SIZES,
+            SIZES,
+        ],
+        "offsets": [0, 8, 16, 24, 32, 40, 64, 192, 1216, 7744, 16000],
+        "itemsize": 24256,
     }
 )
 SOC = np.dtype(
@@ -1130,22 +1236,22 @@ BLOCK = np.dtype(
             1600,
             9920,
             133056,
-            133120,
-            133184,
-            133248,
-            133312,
-            133376,
-            133440,
-            133504,
-            133568,
-            330240,
-            2446208,
-            2970496,
-            2972096,
-            2972736,
-            3006016,
-            3007680,
+            157312,
+            157376,
+            157440,
+            157504,
+            157568,
+            157632,
+            157696,
+            157760,
+            354432,
+            2470400,
+            2994688,
+            2996288,
+            2996928,
+            3030208,
+            3031872,
         ],
-        "itemsize": 3008192,
+        "itemsize": 3032384,
     }
 )
