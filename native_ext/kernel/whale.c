@@ -8,6 +8,7 @@
 #define JUDGE_NS 500000000    /* how long trades may come after the change of the book that they made */
 #define LEAST_LEVELS 1000     /* sizes of levels without which there are no nests */
 #define SURE_BEYOND 5.0       /* as many clusters expected beyond the quantile make it known for sure */
+#define TRUST 5.0             /* limits' worth of nests that stood, granted to each side before anything is known */
 #define HOLD 0.5              /* a nest ends below this share of the limit */
 
 static inline double whale_parameter(const cwts_block *k, u32 name) { return (double)k->config.parameter[name]; }
@@ -278,7 +279,7 @@ static void nest_look(cwts_block *k, cwts_whale_side *s, u32 side, cwts_nest *n,
         double absorbed = whale_notional(k, n->price, p->traded) / k->whale.clusters.limit;
         strength = absorbed > strength ? absorbed : strength;
     }
-    double honest = 1.0 - s->pulled / (1.0 + s->pulled + s->stood);
+    double honest = 1.0 - s->pulled / (TRUST + s->pulled + s->stood);
     n->strength = (float)(clamp(strength, 0.0, MOST_LIMITS) * honest / (double)(1U << n->pulled));
 }
 

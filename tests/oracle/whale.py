@@ -322,7 +322,7 @@ class Whale:
             strength = shown / limit if n.resting else 0.0
             if n.iceberg and place and self.clusters.limit:
                 strength = max(strength, self._notional(n.price, place.traded) / self.clusters.limit)
-            honest = 1 - s.pulled / (1 + s.pulled + s.stood)
+            honest = 1 - s.pulled / (5 + s.pulled + s.stood)
             n.strength = min(strength, MOST) * honest / 2**n.pulled
         return n
 
