@@ -308,7 +308,7 @@ def test_a_nest_that_is_eaten_or_stands_is_honest_and_one_withdrawn_far_away_pro
     made.keep(0, price, None)
     made.step(20, to=price - 2)
     m.check()
-    assert float(s["stood"]) > 6
+    assert float(s["stood"]) > 6.5
     made.step(1, to=middle)
     made.keep(0, price, int(4 * limit))
     made.step(70)

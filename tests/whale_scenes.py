@@ -144,6 +144,8 @@ class Scene:
     sides: tuple[dict[int, int], dict[int, int]] = field(default_factory=lambda: ({}, {}))
     fixed: dict[tuple[int, int], int] = field(default_factory=dict)  # (side, price): what someone keeps there
 
+    left: set[tuple[int, int]] = field(default_factory=set)
+
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         self.say = Market("binance", "BTCUSDT")
@@ -167,7 +169,7 @@ class Scene:
             for price in set(levels) - set(wanted):
                 change[price] = 0
             for price in wanted:
-                if price not in levels or self.rng.random() < 0.1:
+                if price not in levels or (side, price) in self.left or self.rng.random() < 0.1:
                     change[price] = self._size()
                 if (side, price) in self.fixed:
                     change[price] = self.fixed[side, price]
@@ -175,6 +177,7 @@ class Scene:
             for price in [p for p, q in levels.items() if not q]:
                 del levels[price]
             changes.append(change)
+        self.left.clear()
         return changes
 
     def step(self, count: int = 1, *, to: int | None = None) -> None:
@@ -191,7 +194,7 @@ class Scene:
         """Someone keeps a quantity at a price, or no longer."""
         if qty is None:
             self.fixed.pop((side, price), None)
-            self.sides[side].pop(price, None)  # what others show there comes with the next message
+            self.left.add((side, price))  # what others show there comes with the next message
         else:
             self.fixed[side, price] = qty
 
