@@ -108,7 +108,9 @@ def test_real_recordings(engine_name: str, data: Path, file: str, exchange: str,
     start = next(i for i, (_, raw) in enumerate(lines) if mark in raw)
     lines = lines[max(0, start - 20) : start + 2_500]
     config = setup_of(data / file, exchange, symbol).config
-    m = Watched(config, exchange, engine_name, least=20, quantile=0.9, nest_quantile=0.97, persist_s=1, iceberg_ratio=1.2)
+    m = Watched(
+        config, exchange, engine_name, least=20, quantile=0.9, nest_quantile=0.97, persist_s=1, iceberg_ratio=1.2
+    )
     for i, (ns, raw) in enumerate(lines):
         m.raw(raw, after=ns - m.now)
         if i % 50 == 0:
@@ -128,7 +130,9 @@ def scene(engine_name: str, seed: int = 1, warm: int = 350, **changed: float) ->
 
 @pytest.mark.parametrize("seed", range(2))
 def test_random_markets(engine_name: str, seed: int) -> None:
-    m, made = scene(engine_name, seed, 50, least=10, quantile=0.8, nest_quantile=0.9, persist_s=0.5, iceberg_ratio=1, near_ticks=3)
+    m, made = scene(
+        engine_name, seed, 50, least=10, quantile=0.8, nest_quantile=0.9, persist_s=0.5, iceberg_ratio=1, near_ticks=3
+    )
     rng = made.rng
     for i in range(300):
         made.step(1, to=max(100, made.mid + rng.choice([0, 0, 0, 1, -1, 3, -3])))

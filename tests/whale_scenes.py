@@ -106,7 +106,9 @@ class Found:
         return self.false_alarms / max(1, self.clusters)
 
 
-def detect(prints: list[Print], whales: list[list[Print]], engine_name: str, warm_s: float = 200.0, **changed: float) -> Found:
+def detect(
+    prints: list[Print], whales: list[list[Print]], engine_name: str, warm_s: float = 200.0, **changed: float
+) -> Found:
     """Feeds both in order of time. A whale is detected where its side's open cluster is one before its last child's gap is
     over; any other cluster that becomes one is a false alarm."""
     engine = Engine(config(**changed), kernel=engine_name)

@@ -16,11 +16,15 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "app"), str(ROOT / "tests")]
 
-from market import CAPTURES, SECOND, lines_of, setup_of  # noqa: E402
-from whale_scenes import Plan, background, cluster_sizes, detect, planted  # noqa: E402
-
 from cwts.kernel import Engine, layout  # noqa: E402
-from market import frame  # noqa: E402
+from market import (  # noqa: E402
+    CAPTURES,
+    SECOND,
+    frame,
+    lines_of,
+    setup_of,
+)
+from whale_scenes import Plan, background, cluster_sizes, detect, planted  # noqa: E402
 
 GREY, BUY, SELL = "#808890", "#2a9d6f", "#d1495b"
 mpl.rcParams |= {
@@ -55,14 +59,18 @@ def recording() -> None:
                         band = bands.setdefault(key, [t, t, 0.0])
                         band[1], band[2] = t, max(band[2], float(n["strength"]))
     t, mid, pressure, confidence = np.array(rows).T
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(7.4, 4.4), sharex=True, height_ratios=[2, 1], layout="constrained")
+    figure, (top, bottom) = plt.subplots(
+        2, 1, figsize=(7.4, 4.4), sharex=True, height_ratios=[2, 1], layout="constrained"
+    )
     seen = mid > 0
     top.plot(t[seen], mid[seen], color=GREY, lw=0.8)
     for (side, price, _), (begin, end, strength) in bands.items():
         top.hlines(price / 10, begin, end + 1, color=(BUY, SELL)[side], alpha=0.45, lw=1 + strength)
     for sign, colour, marker, name in ((1, BUY, "^", "whale buys"), (-1, SELL, "v", "whale sells")):
         at = np.array([x[:3] for x in whales if x[3] == sign])
-        top.scatter(at[:, 0], at[:, 1], s=10 + 8 * np.minimum(at[:, 2], 10), c=colour, marker=marker, label=name, lw=0, zorder=3)
+        top.scatter(
+            at[:, 0], at[:, 1], s=10 + 8 * np.minimum(at[:, 2], 10), c=colour, marker=marker, label=name, lw=0, zorder=3
+        )
     top.plot([], [], color=GREY, lw=3, alpha=0.45, label="nests")
     top.set_ylabel("price, USDT")
     top.legend(loc="best")
@@ -92,7 +100,9 @@ def roc() -> None:
             for seed, tape in enumerate(tapes):
                 p99 = float(np.percentile(cluster_sizes(tape), 99))
                 f = detect(tape, planted(tape, plan, p99, seed + 100), "native", quantile=quantile)
-                all_of = [a + b for a, b in zip(all_of, (f.whales, f.detected, f.clusters, f.false_alarms), strict=True)]
+                all_of = [
+                    a + b for a, b in zip(all_of, (f.whales, f.detected, f.clusters, f.false_alarms), strict=True)
+                ]
             points.append((max(all_of[3] / all_of[2], 1e-4), all_of[1] / all_of[0]))
         axes.plot(*np.array(points).T, line, color=colour, marker=".", label=name)
         print(name, [(round(a, 4), round(b, 3)) for a, b in points])
