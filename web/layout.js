@@ -7,7 +7,7 @@
 
 /** @type {Record<string, number>} */
 export const CONSTANTS = {
-  PARAMETER_COUNT: 21,
+  PARAMETER_COUNT: 37,
   ABI: 2,
   MAGIC: 1398036291,
   WINDOW: 65536,
@@ -35,11 +35,15 @@ export const CONSTANTS = {
   TIERS: 7,
   TIER_OFFSETS: 14,
   FORCED_ORDERS: 64,
+  SIZE_BINS: 1024,
+  NESTS: 8,
+  PLACES: 64,
+  WHALES: 16,
 };
 
 /** @type {Record<string, Record<string, number>>} */
 export const ENUMS = {
-  cwts_parameter: { BARS_VOLUME_S: 0, DECISION_WHALE_WEIGHT: 1, DECISION_VALUE_WEIGHT: 2, DECISION_CASCADE_EXIT: 3, DECISION_CASCADE_ENTRY: 4, DECISION_SWAN_EXIT: 5, DECISION_CRITICALITY_MAX: 6, DECISION_FRAGILITY_MAX: 7, DECISION_LIQUIDATION_BP: 8, DECISION_LIQUIDATION_MASS: 9, DECISION_RISK_FLOOR: 10, LIQUIDATION_HALF_LIFE_S: 11, LIQUIDATION_CLUSTER: 12, LIQUIDATION_MAINTENANCE: 13, LIQUIDATION_WEIGHT_5: 14, LIQUIDATION_WEIGHT_10: 15, LIQUIDATION_WEIGHT_20: 16, LIQUIDATION_WEIGHT_25: 17, LIQUIDATION_WEIGHT_50: 18, LIQUIDATION_WEIGHT_75: 19, LIQUIDATION_WEIGHT_100: 20 },
+  cwts_parameter: { BARS_VOLUME_S: 0, DECISION_WHALE_WEIGHT: 1, DECISION_VALUE_WEIGHT: 2, DECISION_CASCADE_EXIT: 3, DECISION_CASCADE_ENTRY: 4, DECISION_SWAN_EXIT: 5, DECISION_CRITICALITY_MAX: 6, DECISION_FRAGILITY_MAX: 7, DECISION_LIQUIDATION_BP: 8, DECISION_LIQUIDATION_MASS: 9, DECISION_RISK_FLOOR: 10, LIQUIDATION_HALF_LIFE_S: 11, LIQUIDATION_CLUSTER: 12, LIQUIDATION_MAINTENANCE: 13, LIQUIDATION_WEIGHT_5: 14, LIQUIDATION_WEIGHT_10: 15, LIQUIDATION_WEIGHT_20: 16, LIQUIDATION_WEIGHT_25: 17, LIQUIDATION_WEIGHT_50: 18, LIQUIDATION_WEIGHT_75: 19, LIQUIDATION_WEIGHT_100: 20, WHALE_QUANTILE: 21, WHALE_MEMORY: 22, WHALE_LEAST: 23, WHALE_GAP_MS: 24, WHALE_CLUSTER_S: 25, WHALE_DECAY_S: 26, WHALE_SCALE: 27, WHALE_NEST_QUANTILE: 28, WHALE_NEST_MEMORY_S: 29, WHALE_NEST_WEIGHT: 30, WHALE_PERSIST_S: 31, WHALE_LOOK_MS: 32, WHALE_NEAR_TICKS: 33, WHALE_PULL_S: 34, WHALE_ICEBERG_RATIO: 35, WHALE_ICEBERG_S: 36 },
   cwts_exchange: { BINANCE_SPOT: 0, BINANCE_USDM: 1, BINANCE_COINM: 2, OKX: 3 },
   cwts_contract: { SPOT: 0, LINEAR: 1, INVERSE: 2 },
   cwts_side: { BID: 0, ASK: 1 },
@@ -55,6 +59,7 @@ export const ENUMS = {
   cwts_part: { BOOK: 1, FEATURES: 2, DECISION: 4, PUBLISH: 8, BRAIN: 16, ALL: 31 },
   cwts_feature: { SPREAD: 0, MICRO: 1, IMBALANCE_1: 2, IMBALANCE_5: 3, IMBALANCE_10: 4, IMBALANCE_20: 5, FLOW_1S: 6, FLOW_10S: 7, RETURN_1S: 8, RETURN_10S: 9, VOLATILITY_10S: 10, VOLATILITY_60S: 11, TRADE_RATE: 12, UPDATE_RATE: 13, OFI_1S: 14, DEPTH: 15 },
   cwts_signal: { WHALE_PRESSURE: 0, WHALE_CONFIDENCE: 1, NEST_BID: 2, NEST_ASK: 3, CRITICALITY: 4, BRANCHING: 5, AVALANCHE: 6, SWAN_PROBABILITY: 7, SWAN_ALARM: 8, VACUUM: 9, PHASE: 10, RISK: 11, FIBONACCI: 12, CONFLUENCE: 13, CONVEXITY: 14, ANTIFRAGILITY: 15, LIQUIDATION_UP: 16, LIQUIDATION_DOWN: 17, LIQUIDATION_UP_MASS: 18, LIQUIDATION_DOWN_MASS: 19, CASCADE_UP: 20, CASCADE_DOWN: 21, WHALE_UP: 22, WHALE_DOWN: 23, VALUE: 24 },
+  cwts_nest_kind: { RESTING: 1, ICEBERG: 2, NEAR: 4, AWAY: 8 },
 };
 
 /** @type {Record<string, Struct>} */
@@ -268,10 +273,86 @@ export const LAYOUT = {
       value: { offset: 0, type: "f32", count: 32 },
     },
   },
-  cwts_whale: {
+  cwts_sizes: {
+    size: 8256,
+    fields: {
+      mass: { offset: 0, type: "f64", count: 1024 },
+      weight: { offset: 8192, type: "f64", count: 0 },
+      total: { offset: 8200, type: "f64", count: 0 },
+      below: { offset: 8208, type: "f64", count: 0 },
+      limit: { offset: 8216, type: "f64", count: 0 },
+      count: { offset: 8224, type: "u64", count: 0 },
+      bin: { offset: 8232, type: "u64", count: 0 },
+      spare: { offset: 8240, type: "u64", count: 2 },
+    },
+  },
+  cwts_cluster: {
     size: 64,
     fields: {
-      spare: { offset: 0, type: "u64", count: 8 },
+      first_ns: { offset: 0, type: "i64", count: 0 },
+      last_ns: { offset: 8, type: "i64", count: 0 },
+      exchange_ns: { offset: 16, type: "i64", count: 0 },
+      price: { offset: 24, type: "i64", count: 0 },
+      size: { offset: 32, type: "f64", count: 0 },
+      limit: { offset: 40, type: "f64", count: 0 },
+      counted: { offset: 48, type: "f64", count: 0 },
+      prints: { offset: 56, type: "u32", count: 0 },
+      aggressor: { offset: 60, type: "i32", count: 0 },
+    },
+  },
+  cwts_nest: {
+    size: 80,
+    fields: {
+      price: { offset: 0, type: "i64", count: 0 },
+      qty: { offset: 8, type: "i64", count: 0 },
+      most: { offset: 16, type: "i64", count: 0 },
+      since_ns: { offset: 24, type: "i64", count: 0 },
+      gone_ns: { offset: 32, type: "i64", count: 0 },
+      traded: { offset: 40, type: "f64", count: 0 },
+      recent: { offset: 48, type: "f64", count: 0 },
+      before: { offset: 56, type: "f64", count: 0 },
+      strength: { offset: 64, type: "f32", count: 0 },
+      kind: { offset: 68, type: "u32", count: 0 },
+      pulled: { offset: 72, type: "u32", count: 0 },
+      spare: { offset: 76, type: "u32", count: 0 },
+    },
+  },
+  cwts_place: {
+    size: 32,
+    fields: {
+      price: { offset: 0, type: "i64", count: 0 },
+      shown: { offset: 8, type: "i64", count: 0 },
+      last_ns: { offset: 16, type: "i64", count: 0 },
+      traded: { offset: 24, type: "f64", count: 0 },
+    },
+  },
+  cwts_whale_side: {
+    size: 3264,
+    fields: {
+      nest: { offset: 0, type: "cwts_nest", count: 8 },
+      place: { offset: 640, type: "cwts_place", count: 64 },
+      before: { offset: 2688, type: "cwts_level", count: 32 },
+      before_count: { offset: 3200, type: "u64", count: 0 },
+      flow: { offset: 3208, type: "f64", count: 0 },
+      pulled: { offset: 3216, type: "f64", count: 0 },
+      stood: { offset: 3224, type: "f64", count: 0 },
+      spare: { offset: 3232, type: "u64", count: 4 },
+    },
+  },
+  cwts_whale: {
+    size: 24256,
+    fields: {
+      time_ns: { offset: 0, type: "i64", count: 0 },
+      look_ns: { offset: 8, type: "i64", count: 0 },
+      decayed_ns: { offset: 16, type: "i64", count: 0 },
+      synced_ns: { offset: 24, type: "i64", count: 0 },
+      whales: { offset: 32, type: "u64", count: 0 },
+      spare: { offset: 40, type: "u64", count: 3 },
+      open: { offset: 64, type: "cwts_cluster", count: 2 },
+      whale: { offset: 192, type: "cwts_cluster", count: 16 },
+      side: { offset: 1216, type: "cwts_whale_side", count: 2 },
+      clusters: { offset: 7744, type: "cwts_sizes", count: 0 },
+      levels: { offset: 16000, type: "cwts_sizes", count: 0 },
     },
   },
   cwts_soc: {
@@ -553,7 +634,7 @@ export const LAYOUT = {
     },
   },
   cwts_block: {
-    size: 3043968,
+    size: 3068160,
     fields: {
       header: { offset: 0, type: "cwts_header", count: 0 },
       config: { offset: 64, type: "cwts_config", count: 0 },
@@ -564,21 +645,21 @@ export const LAYOUT = {
       account: { offset: 1792, type: "cwts_account", count: 0 },
       bars: { offset: 18304, type: "cwts_bars", count: 0 },
       whale: { offset: 141440, type: "cwts_whale", count: 0 },
-      soc: { offset: 141504, type: "cwts_soc", count: 0 },
-      swan: { offset: 141568, type: "cwts_swan", count: 0 },
-      panarchy: { offset: 141632, type: "cwts_panarchy", count: 0 },
-      fibonacci: { offset: 141696, type: "cwts_fibonacci", count: 0 },
-      antifragility: { offset: 141760, type: "cwts_antifragility", count: 0 },
-      liquidation: { offset: 141824, type: "cwts_liquidation", count: 0 },
-      networks: { offset: 169280, type: "cwts_networks", count: 0 },
-      tape: { offset: 169344, type: "cwts_tape", count: 0 },
-      side: { offset: 366016, type: "cwts_side_book", count: 2 },
-      stage: { offset: 2481984, type: "cwts_level", count: 32768 },
-      published: { offset: 3006272, type: "cwts_published", count: 0 },
-      counters: { offset: 3007872, type: "cwts_counters", count: 0 },
-      latency: { offset: 3008512, type: "cwts_latencies", count: 8 },
-      format: { offset: 3041792, type: "cwts_format", count: 2 },
-      shape: { offset: 3043456, type: "cwts_shape", count: 0 },
+      soc: { offset: 165696, type: "cwts_soc", count: 0 },
+      swan: { offset: 165760, type: "cwts_swan", count: 0 },
+      panarchy: { offset: 165824, type: "cwts_panarchy", count: 0 },
+      fibonacci: { offset: 165888, type: "cwts_fibonacci", count: 0 },
+      antifragility: { offset: 165952, type: "cwts_antifragility", count: 0 },
+      liquidation: { offset: 166016, type: "cwts_liquidation", count: 0 },
+      networks: { offset: 193472, type: "cwts_networks", count: 0 },
+      tape: { offset: 193536, type: "cwts_tape", count: 0 },
+      side: { offset: 390208, type: "cwts_side_book", count: 2 },
+      stage: { offset: 2506176, type: "cwts_level", count: 32768 },
+      published: { offset: 3030464, type: "cwts_published", count: 0 },
+      counters: { offset: 3032064, type: "cwts_counters", count: 0 },
+      latency: { offset: 3032704, type: "cwts_latencies", count: 8 },
+      format: { offset: 3065984, type: "cwts_format", count: 2 },
+      shape: { offset: 3067648, type: "cwts_shape", count: 0 },
     },
   },
 };

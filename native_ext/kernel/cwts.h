@@ -56,7 +56,11 @@ enum {
     CWTS_LADDER_CELLS = 2048,     /* of longs, then of shorts */
     CWTS_TIERS = 7,               /* of leverage */
     CWTS_TIER_OFFSETS = 14,       /* of longs, then of shorts */
-    CWTS_FORCED_ORDERS = 64       /* forced orders remembered; a power of two */
+    CWTS_FORCED_ORDERS = 64,      /* forced orders remembered; a power of two */
+    CWTS_SIZE_BINS = 1024,        /* whale: 128 powers of two in eight steps each */
+    CWTS_NESTS = 8,               /* nests remembered a side */
+    CWTS_PLACES = 64,             /* prices a side whose trades are followed; a power of two */
+    CWTS_WHALES = 16              /* whale clusters remembered; a power of two */
 };
 
 /* Which protocol the raw messages speak. */
@@ -203,7 +207,7 @@ enum cwts_feature {
 enum cwts_signal {
     CWTS_S_WHALE_PRESSURE = 0,    /* -1 to 1: whales sell, whales buy */
     CWTS_S_WHALE_CONFIDENCE = 1,  /* 0 to 1 */
-    CWTS_S_NEST_BID = 2,          /* quantity of the strongest resting nest a side over the quantile that makes one; 0: none */
+    CWTS_S_NEST_BID = 2,          /* the strongest nest a side over the quantile that makes one, after the spoof filter; 0: none */
     CWTS_S_NEST_ASK = 3,
     CWTS_S_CRITICALITY = 4,       /* 0 to 1: self-organised criticality */
     CWTS_S_BRANCHING = 5,         /* branching ratio of event activity, 0 to 1 */
@@ -412,9 +416,85 @@ typedef struct cwts_signals {
     float value[CWTS_SIGNAL_ROOM];
 } cwts_signals;
 
+/* Sizes as an instrument has them, in a histogram that forgets: eight linear steps to each power of two, newer ones weigh more. */
+typedef struct cwts_sizes {
+    double mass[CWTS_SIZE_BINS];
+    double weight;                /* of what is added now */
+    double total;
+    double below;                 /* mass of the bins below `bin` */
+    double limit;                 /* the quantile; 0: not known yet */
+    uint64_t count;               /* sizes ever */
+    uint64_t bin;                 /* where the quantile lies */
+    uint64_t spare[2];
+} cwts_sizes;
+
+/* Trades of one side that follow each other closely. Size: notional in price units * quantity units; inverse: contracts. */
+typedef struct cwts_cluster {
+    int64_t first_ns;
+    int64_t last_ns;
+    int64_t exchange_ns;          /* of its newest trade */
+    int64_t price;                /* of its newest trade */
+    double size;
+    double limit;                 /* the size that made a whale when it began; 0: not known then */
+    double counted;               /* what the pressure holds of it, in limits */
+    uint32_t prints;              /* 0: none */
+    int32_t aggressor;
+} cwts_cluster;
+
+enum cwts_nest_kind {
+    CWTS_NEST_RESTING = 1,        /* large, and has persisted */
+    CWTS_NEST_ICEBERG = 2,        /* traded more than was ever shown */
+    CWTS_NEST_NEAR = 4,           /* the touch is near */
+    CWTS_NEST_AWAY = 8            /* deeper than the levels that are kept */
+};
+
+typedef struct cwts_nest {
+    int64_t price;                /* 0: none */
+    int64_t qty;                  /* as last seen; 0: a memory of one that was pulled */
+    int64_t most;                 /* the most that was shown */
+    int64_t since_ns;
+    int64_t gone_ns;              /* since when it is missing; 0: it is there */
+    double traded;                /* at its price since then */
+    double recent;                /* of that, at the newest look that saw it, and at the look before that one */
+    double before;
+    float strength;               /* in limits, after the spoof filter; 0: does not count */
+    uint32_t kind;                /* cwts_nest_kind */
+    uint32_t pulled;              /* times that it was pulled */
+    uint32_t spare;
+} cwts_nest;
+
+/* A price at which trades eat what rests. */
+typedef struct cwts_place {
+    int64_t price;                /* 0: none */
+    int64_t shown;                /* the most that was shown */
+    int64_t last_ns;              /* newest trade */
+    double traded;
+} cwts_place;
+
+typedef struct cwts_whale_side {
+    cwts_nest nest[CWTS_NESTS];
+    cwts_place place[CWTS_PLACES];
+    cwts_level before[CWTS_TOP];  /* the best levels at the newest look */
+    uint64_t before_count;
+    double flow;                  /* decayed sum of whales that took: buyers in side[CWTS_BID], sellers in side[CWTS_ASK] */
+    double pulled;                /* decayed sums of nests that were pulled, that stood or were eaten */
+    double stood;
+    uint64_t spare[4];
+} cwts_whale_side;
+
 /* Cuckoo: whale.c, docs/whale.md. */
 typedef struct cwts_whale {
-    uint64_t spare[8];
+    int64_t time_ns;              /* never runs backwards */
+    int64_t look_ns;              /* newest look at the book */
+    int64_t decayed_ns;
+    int64_t synced_ns;            /* which book the nests belong to; 0: none */
+    uint64_t whales;              /* ever; the newest is whale[(whales - 1) mod CWTS_WHALES] */
+    uint64_t spare[3];
+    cwts_cluster open[2];         /* buyers', sellers' */
+    cwts_cluster whale[CWTS_WHALES];
+    cwts_whale_side side[2];
+    cwts_sizes clusters;
+    cwts_sizes levels;
 } cwts_whale;
 
 /* Self-organised criticality: soc.c, docs/soc.md. */

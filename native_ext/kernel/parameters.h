@@ -24,10 +24,26 @@ enum cwts_parameter {
     CWTS_P_LIQUIDATION_WEIGHT_25 = 17,
     CWTS_P_LIQUIDATION_WEIGHT_50 = 18,
     CWTS_P_LIQUIDATION_WEIGHT_75 = 19,
-    CWTS_P_LIQUIDATION_WEIGHT_100 = 20
+    CWTS_P_LIQUIDATION_WEIGHT_100 = 20,
+    CWTS_P_WHALE_QUANTILE = 21,
+    CWTS_P_WHALE_MEMORY = 22,
+    CWTS_P_WHALE_LEAST = 23,
+    CWTS_P_WHALE_GAP_MS = 24,
+    CWTS_P_WHALE_CLUSTER_S = 25,
+    CWTS_P_WHALE_DECAY_S = 26,
+    CWTS_P_WHALE_SCALE = 27,
+    CWTS_P_WHALE_NEST_QUANTILE = 28,
+    CWTS_P_WHALE_NEST_MEMORY_S = 29,
+    CWTS_P_WHALE_NEST_WEIGHT = 30,
+    CWTS_P_WHALE_PERSIST_S = 31,
+    CWTS_P_WHALE_LOOK_MS = 32,
+    CWTS_P_WHALE_NEAR_TICKS = 33,
+    CWTS_P_WHALE_PULL_S = 34,
+    CWTS_P_WHALE_ICEBERG_RATIO = 35,
+    CWTS_P_WHALE_ICEBERG_S = 36
 };
 
-enum { CWTS_PARAMETER_COUNT = 21 };
+enum { CWTS_PARAMETER_COUNT = 37 };
 
 static const float PARAMETER_LOW[CWTS_PARAMETER_COUNT] = {
     1.0f,
@@ -50,7 +66,23 @@ static const float PARAMETER_LOW[CWTS_PARAMETER_COUNT] = {
     0.0f,
     0.0f,
     0.0f,
-    0.0f
+    0.0f,
+    0.5f,
+    50.0f,
+    10.0f,
+    0.0f,
+    0.01f,
+    0.1f,
+    0.01f,
+    0.5f,
+    10.0f,
+    0.0f,
+    0.0f,
+    0.0f,
+    0.0f,
+    1.0f,
+    1.0f,
+    0.1f
 };
 
 static const float PARAMETER_HIGH[CWTS_PARAMETER_COUNT] = {
@@ -74,7 +106,23 @@ static const float PARAMETER_HIGH[CWTS_PARAMETER_COUNT] = {
     1.0f,
     1.0f,
     1.0f,
-    1.0f
+    1.0f,
+    0.9999f,
+    1e+06f,
+    1e+06f,
+    10000.0f,
+    60.0f,
+    86400.0f,
+    1000.0f,
+    0.9999f,
+    86400.0f,
+    100.0f,
+    3600.0f,
+    60000.0f,
+    100000.0f,
+    86400.0f,
+    1000.0f,
+    3600.0f
 };
 
 #endif

@@ -57,8 +57,9 @@ PREFIXES = {
     "feature": "F_",
     "signal": "S_",
     "parameter": "P_",
+    "nest_kind": "NEST_",
 }
-FLAGS = {"event", "part"}
+FLAGS = {"event", "part", "nest_kind"}
 
 
 class HeaderError(Exception):

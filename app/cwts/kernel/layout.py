@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-PARAMETER_COUNT = 21
+PARAMETER_COUNT = 37
 ABI = 2
 MAGIC = 1398036291
 WINDOW = 65536
@@ -34,6 +34,10 @@ LADDER_CELLS = 2048
 TIERS = 7
 TIER_OFFSETS = 14
 FORCED_ORDERS = 64
+SIZE_BINS = 1024
+NESTS = 8
+PLACES = 64
+WHALES = 16
 
 
 class Parameter(IntEnum):
@@ -60,6 +64,22 @@ class Parameter(IntEnum):
     LIQUIDATION_WEIGHT_50 = 18
     LIQUIDATION_WEIGHT_75 = 19
     LIQUIDATION_WEIGHT_100 = 20
+    WHALE_QUANTILE = 21
+    WHALE_MEMORY = 22
+    WHALE_LEAST = 23
+    WHALE_GAP_MS = 24
+    WHALE_CLUSTER_S = 25
+    WHALE_DECAY_S = 26
+    WHALE_SCALE = 27
+    WHALE_NEST_QUANTILE = 28
+    WHALE_NEST_MEMORY_S = 29
+    WHALE_NEST_WEIGHT = 30
+    WHALE_PERSIST_S = 31
+    WHALE_LOOK_MS = 32
+    WHALE_NEAR_TICKS = 33
+    WHALE_PULL_S = 34
+    WHALE_ICEBERG_RATIO = 35
+    WHALE_ICEBERG_S = 36
 
 
 class Exchange(IntEnum):
@@ -265,6 +285,15 @@ class Signal(IntEnum):
     WHALE_UP = 22
     WHALE_DOWN = 23
     VALUE = 24
+
+
+class NestKind(IntFlag):
+    """cwts_nest_kind of cwts.h."""
+
+    RESTING = 1
+    ICEBERG = 2
+    NEAR = 4
+    AWAY = 8
 
 
 FRAME = np.dtype(
@@ -608,12 +637,89 @@ SIGNALS = np.dtype(
         "itemsize": 128,
     }
 )
+SIZES = np.dtype(
+    {
+        "names": ["mass", "weight", "total", "below", "limit", "count", "bin", "spare"],
+        "formats": [("<f8", (1024,)), "<f8", "<f8", "<f8", "<f8", "<u8", "<u8", ("<u8", (2,))],
+        "offsets": [0, 8192, 8200, 8208, 8216, 8224, 8232, 8240],
+        "itemsize": 8256,
+    }
+)
+CLUSTER = np.dtype(
+    {
+        "names": ["first_ns", "last_ns", "exchange_ns", "price", "size", "limit", "counted", "prints", "aggressor"],
+        "formats": ["<i8", "<i8", "<i8", "<i8", "<f8", "<f8", "<f8", "<u4", "<i4"],
+        "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 60],
+        "itemsize": 64,
+    }
+)
+NEST = np.dtype(
+    {
+        "names": [
+            "price",
+            "qty",
+            "most",
+            "since_ns",
+            "gone_ns",
+            "traded",
+            "recent",
+            "before",
+            "strength",
+            "kind",
+            "pulled",
+            "spare",
+        ],
+        "formats": ["<i8", "<i8", "<i8", "<i8", "<i8", "<f8", "<f8", "<f8", "<f4", "<u4", "<u4", "<u4"],
+        "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64, 68, 72, 76],
+        "itemsize": 80,
+    }
+)
+PLACE = np.dtype(
+    {
+        "names": ["price", "shown", "last_ns", "traded"],
+        "formats": ["<i8", "<i8", "<i8", "<f8"],
+        "offsets": [0, 8, 16, 24],
+        "itemsize": 32,
+    }
+)
+WHALE_SIDE = np.dtype(
+    {
+        "names": ["nest", "place", "before", "before_count", "flow", "pulled", "stood", "spare"],
+        "formats": [(NEST, (8,)), (PLACE, (64,)), (LEVEL, (32,)), "<u8", "<f8", "<f8", "<f8", ("<u8", (4,))],
+        "offsets": [0, 640, 2688, 3200, 3208, 3216, 3224, 3232],
+        "itemsize": 3264,
+    }
+)
 WHALE = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "time_ns",
+            "look_ns",
+            "decayed_ns",
+            "synced_ns",
+            "whales",
+            "spare",
+            "open",
+            "whale",
+            "side",
+            "clusters",
+            "levels",
+        ],
+        "formats": [
+            "<i8",
+            "<i8",
+            "<i8",
+            "<i8",
+            "<u8",
+            ("<u8", (3,)),
+            (CLUSTER, (2,)),
+            (CLUSTER, (16,)),
+            (WHALE_SIDE, (2,)),
+            SIZES,
+            SIZES,
+        ],
+        "offsets": [0, 8, 16, 24, 32, 40, 64, 192, 1216, 7744, 16000],
+        "itemsize": 24256,
     }
 )
 SOC = np.dtype(
@@ -1230,22 +1336,22 @@ BLOCK = np.dtype(
             1792,
             18304,
             141440,
-            141504,
-            141568,
-            141632,
-            141696,
-            141760,
-            141824,
-            169280,
-            169344,
-            366016,
-            2481984,
-            3006272,
-            3007872,
-            3008512,
-            3041792,
-            3043456,
+            165696,
+            165760,
+            165824,
+            165888,
+            165952,
+            166016,
+            193472,
+            193536,
+            390208,
+            2506176,
+            3030464,
+            3032064,
+            3032704,
+            3065984,
+            3067648,
         ],
-        "itemsize": 3043968,
+        "itemsize": 3068160,
     }
 )
