@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-PARAMETER_COUNT = 1
+PARAMETER_COUNT = 14
 ABI = 2
 MAGIC = 1398036291
 WINDOW = 65536
@@ -29,12 +29,30 @@ SIGNAL_ROOM = 32
 BAR_RING = 1024
 VOLUME_BAR_RING = 256
 HORIZONS = 4
+SOC_LEVELS = 6
+SOC_MARKS = 128
+SOC_BINS = 64
+SOC_CANDIDATES = 32
+SWAN_BINS = 128
 
 
 class Parameter(IntEnum):
     """cwts_parameter of cwts.h."""
 
     BARS_VOLUME_S = 0
+    SOC_WINDOW_MS = 1
+    SOC_MEMORY_S = 2
+    SOC_GAP = 3
+    SOC_SAMPLE = 4
+    SWAN_K_SIGMA = 5
+    SWAN_HORIZON_S = 6
+    SWAN_VOLATILITY_S = 7
+    SWAN_MEMORY_S = 8
+    SWAN_QUANTILE = 9
+    SWAN_ON = 10
+    SWAN_VACUUM_ON = 11
+    SWAN_OFF = 12
+    SWAN_HOLD_S = 13
 
 
 class Exchange(IntEnum):
@@ -581,18 +599,177 @@ WHALE = np.dtype(
 )
 SOC = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "step_ns",
+            "step",
+            "event_ns",
+            "order_ns",
+            "order_aggressor",
+            "events",
+            "steps",
+            "restarts",
+            "marks",
+            "mean",
+            "variance",
+            "branching",
+            "samples",
+            "size",
+            "avalanches",
+            "weight",
+            "candidate",
+            "best",
+            "exponent",
+            "distance",
+            "alpha",
+            "count",
+            "logs",
+            "edge",
+            "mark",
+            "spare",
+        ],
+        "formats": [
+            "<i8",
+            "<i8",
+            "<i8",
+            "<i8",
+            "<i8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<f8",
+            ("<f8", (6,)),
+            ("<f8", (6,)),
+            ("<u8", (6,)),
+            "<u8",
+            "<u8",
+            "<f8",
+            "<u4",
+            "<u4",
+            "<f8",
+            ("<f8", (32,)),
+            ("<f8", (32,)),
+            ("<f8", (64,)),
+            ("<f8", (64,)),
+            ("<f8", (64,)),
+            ("<u8", (128,)),
+            ("<u8", (7,)),
+        ],
+        "offsets": [
+            0,
+            8,
+            16,
+            24,
+            32,
+            40,
+            48,
+            56,
+            64,
+            72,
+            80,
+            128,
+            176,
+            224,
+            232,
+            240,
+            248,
+            252,
+            256,
+            264,
+            520,
+            776,
+            1288,
+            1800,
+            2312,
+            3336,
+        ],
+        "itemsize": 3392,
     }
 )
 SWAN = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "variance",
+            "deviation",
+            "z",
+            "move",
+            "depth",
+            "weight",
+            "threshold",
+            "share",
+            "hill",
+            "shape",
+            "scale",
+            "exceed",
+            "danger",
+            "returns",
+            "tails",
+            "run",
+            "empty",
+            "quiet",
+            "alarm",
+            "alarms",
+            "count",
+            "sum",
+            "logs",
+            "deviations",
+            "spare",
+        ],
+        "formats": [
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            ("<f8", (2,)),
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<u8",
+            ("<f8", (128,)),
+            ("<f8", (128,)),
+            ("<f8", (128,)),
+            ("<f4", (1024,)),
+            ("<u8", (3,)),
+        ],
+        "offsets": [
+            0,
+            8,
+            16,
+            24,
+            32,
+            48,
+            56,
+            64,
+            72,
+            80,
+            88,
+            96,
+            104,
+            112,
+            120,
+            128,
+            136,
+            144,
+            152,
+            160,
+            168,
+            1192,
+            2216,
+            3240,
+            7336,
+        ],
+        "itemsize": 7360,
     }
 )
 PANARCHY = np.dtype(
@@ -1131,21 +1308,21 @@ BLOCK = np.dtype(
             9920,
             133056,
             133120,
-            133184,
-            133248,
-            133312,
-            133376,
-            133440,
-            133504,
-            133568,
-            330240,
-            2446208,
-            2970496,
-            2972096,
-            2972736,
-            3006016,
-            3007680,
+            136512,
+            143872,
+            143936,
+            144000,
+            144064,
+            144128,
+            144192,
+            340864,
+            2456832,
+            2981120,
+            2982720,
+            2983360,
+            3016640,
+            3018304,
         ],
-        "itemsize": 3008192,
+        "itemsize": 3018816,
     }
 )
