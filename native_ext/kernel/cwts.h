@@ -56,7 +56,7 @@ enum {
     CWTS_SOC_MARKS = 128,         /* steps remembered; a power of two above twice the longest window */
     CWTS_SOC_BINS = 64,           /* of avalanche sizes, up to 2^17 */
     CWTS_SOC_CANDIDATES = 32,     /* bins that may be xmin */
-    CWTS_SWAN_BINS = 128          /* of absolute normalised returns */
+    CWTS_SWAN_BINS = 96           /* of absolute normalised returns */
 };
 
 /* Which protocol the raw messages speak. */
@@ -457,7 +457,7 @@ typedef struct cwts_swan {
     uint64_t quiet;               /* seconds that the danger has been below swan.off */
     uint64_t alarm;               /* 1: on */
     uint64_t alarms;              /* ever raised */
-    double count[CWTS_SWAN_BINS]; /* weights of |z|: eight bins an octave from 2^-6 to 2^10 */
+    double count[CWTS_SWAN_BINS]; /* weights of |z|: eight bins an octave from 2^-6 to 2^6 */
     double sum[CWTS_SWAN_BINS];   /* weighted sums of |z| */
     double logs[CWTS_SWAN_BINS];  /* and of ln |z| */
     float deviations[CWTS_BAR_RING]; /* the deviation after each bar, by the bars' ring */

@@ -47,8 +47,6 @@ static void soc_mark(cwts_soc *s, double memory_steps) {
         double difference = (double)(MARK(0) - MARK(m)) - (double)(MARK(m) - MARK(2 * m));
         double seen = (double)++s->samples[i];
         s->variance[i] += (0.5 * difference * difference - s->variance[i]) / (seen < memory_steps ? seen : memory_steps);
-        double mean = s->mean * (double)m;
-        s->branching[i] = s->variance[i] > mean ? 1.0 - square_root(mean / s->variance[i]) : 0.0;
     }
 #undef MARK
 }
@@ -64,7 +62,7 @@ static void soc_advance(cwts_block *k, i64 now) {
         s->mean = 0.0;
         for (u32 i = 0; i < CWTS_SOC_LEVELS; i++) {
             s->samples[i] = 0;
-            s->variance[i] = s->branching[i] = 0.0;
+            s->variance[i] = 0.0;
         }
     }
     i64 due = now / step_ns - s->step;
@@ -156,6 +154,10 @@ static void soc_second(cwts_block *k) {
         for (u32 i = 1; i < CWTS_SOC_CANDIDATES; i++)
             if (s->distance[i] < (s->best ? s->distance[s->best] : 2.0)) s->best = i;
         if (s->best) s->exponent = s->alpha[s->best];
+    }
+    for (u32 i = 0; i < CWTS_SOC_LEVELS; i++) {
+        double mean = s->mean * (double)(1U << i);
+        s->branching[i] = s->variance[i] > mean ? 1.0 - square_root(mean / s->variance[i]) : 0.0;
     }
     int known = s->samples[WINDOW_LEVEL] >= LEAST_WINDOWS * WINDOW_STEPS;
     double branching = known ? s->branching[WINDOW_LEVEL] : 0.0, heavy = 1.0;

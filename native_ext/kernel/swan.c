@@ -10,7 +10,7 @@
 #define LEAST_RETURNS 200     /* before them the tail is not */
 #define VACUUM_BARS 3
 #define Z_LEAST 0.015625      /* 2^-6: below it, one bin */
-#define Z_MOST 1023.0
+#define Z_MOST 63.9          /* more is taken as this: one wrong price must not be the tail for hours */
 #define BIN_SHIFT 49          /* of a double's bits: exponent and three bits of the fraction, eight bins an octave */
 #define BIN_FIRST ((1023ULL - 6) << 3)
 #define PRIOR_SHAPE 0.2       /* what the shape is until the sample speaks, and how many exceedances that is worth */
@@ -44,12 +44,13 @@ static void swan_sample(cwts_swan *s, double z, double memory) {
 
 /* Threshold, Hill's index and the generalised Pareto law of the sample; then the probability of one return above k. */
 static void swan_fit(cwts_swan *s, double quantile, double k_sigma) {
-    double total = 0.0, n = 0.0, sum = 0.0, ranked = 0.0, logs = 0.0;
+    double total = 0.0, n = 0.0, sum = 0.0, ranked = 0.0, logs = 0.0; /* ranked: value times how many are above it */
     for (u32 i = 0; i < CWTS_SWAN_BINS; i++) total += s->count[i];
     u32 bin = CWTS_SWAN_BINS;
     while (bin > 1 && n < (1.0 - quantile) * total) {
         bin--;
-        ranked += s->sum[bin] * (n + 0.5 * s->count[bin]); /* value times how many are above it */
+        double width = swan_edge(bin + 1) - swan_edge(bin); /* a bin's values are taken as spread evenly */
+        ranked += s->sum[bin] * (n + 0.5 * s->count[bin]) - s->count[bin] * s->count[bin] * width * (1.0 / 12.0);
         n += s->count[bin];
         sum += s->sum[bin];
         logs += s->logs[bin];
