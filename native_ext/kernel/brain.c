@@ -25,6 +25,7 @@ static void brain_update(cwts_block *k, i64 now, u64 before, u32 events) {
             bar_trade(&b->now, t);
             volume_trade(k, t, mid2);
             whale_trade(k, t);
+            soc_trade(k, t);
             liquidation_trade(k, t);
         }
     }

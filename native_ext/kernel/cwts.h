@@ -60,7 +60,12 @@ enum {
     CWTS_SIZE_BINS = 1024,        /* whale: 128 powers of two in eight steps each */
     CWTS_NESTS = 8,               /* nests remembered a side */
     CWTS_PLACES = 64,             /* prices a side whose trades are followed; a power of two */
-    CWTS_WHALES = 16              /* whale clusters remembered; a power of two */
+    CWTS_WHALES = 16,             /* whale clusters remembered; a power of two */
+    CWTS_SOC_LEVELS = 6,          /* windows in which events are counted */
+    CWTS_SOC_MARKS = 128,         /* steps remembered; a power of two above twice the longest window */
+    CWTS_SOC_BINS = 64,           /* of avalanche sizes, up to 2^17 */
+    CWTS_SOC_CANDIDATES = 32,     /* bins that may be xmin */
+    CWTS_SWAN_BINS = 96           /* of absolute normalised returns */
 };
 
 /* Which protocol the raw messages speak. */
@@ -499,12 +504,61 @@ typedef struct cwts_whale {
 
 /* Self-organised criticality: soc.c, docs/soc.md. */
 typedef struct cwts_soc {
-    uint64_t spare[8];
+    int64_t step_ns;              /* an eighth of the window; 0: nothing seen yet */
+    int64_t step;                 /* number of the step that is open, from the epoch */
+    int64_t event_ns;             /* the newest event, as received; 0: none since counting began */
+    int64_t order_ns;             /* the newest trade's exchange time and aggressor: the next one may be the same order's */
+    int64_t order_aggressor;
+    uint64_t events;              /* taker orders ever counted */
+    uint64_t steps;               /* ever closed with a count */
+    uint64_t restarts;            /* how often counting began anew: the book was not valid, or a silence */
+    uint64_t marks;               /* written since then */
+    double mean;                  /* decayed mean of events a step */
+    double variance[CWTS_SOC_LEVELS]; /* decayed Allan variance of counts in windows of 1, 2, 4, 8, 16, 32 steps */
+    double branching[CWTS_SOC_LEVELS]; /* 1 - sqrt(mean / variance) of each */
+    uint64_t samples[CWTS_SOC_LEVELS];
+    uint64_t size;                /* of the avalanche that is not over; 0: none */
+    uint64_t avalanches;          /* ever over */
+    double weight;                /* of the next one: grows, instead of all others shrinking */
+    uint32_t candidate;           /* bin whose fit is worked out next */
+    uint32_t best;                /* bin that xmin is the beginning of, once known */
+    double exponent;              /* of that fit; 0: not known */
+    double distance[CWTS_SOC_CANDIDATES]; /* Kolmogorov-Smirnov, fit from that bin on; 2: too few avalanches */
+    double alpha[CWTS_SOC_CANDIDATES]; /* its exponent */
+    double count[CWTS_SOC_BINS];  /* weights of avalanches by size: 1 to 7, then four bins an octave */
+    double logs[CWTS_SOC_BINS];   /* weighted sums of ln size */
+    double edge[CWTS_SOC_BINS];   /* ln(lowest size - 1/2) */
+    uint64_t mark[CWTS_SOC_MARKS]; /* events at the steps' ends; the newest is mark[(marks - 1) mod CWTS_SOC_MARKS] */
+    uint64_t spare[7];
 } cwts_soc;
 
 /* Black swan: swan.c, docs/swan.md. */
 typedef struct cwts_swan {
-    uint64_t spare[8];
+    double variance;              /* decayed mean of squared returns a second */
+    double deviation;             /* volatility: its root, not below half a tick */
+    double z;                     /* the newest bar's return over it, absolute */
+    double move;                  /* the horizon's return over what is usual for it, absolute */
+    double depth[2];              /* decayed mean of ln depth, each side */
+    double weight;                /* of the next return in the histogram: grows, instead of all others shrinking */
+    double threshold;             /* u: what is above it is the tail */
+    double share;                 /* of returns above it */
+    double hill;                  /* tail index by Hill; 0: not known */
+    double shape;                 /* generalised Pareto: xi and beta of what goes over u */
+    double scale;
+    double exceed;                /* probability that one second's return is above k sigma */
+    double danger;                /* the largest measure over its limit: 1 raises the alarm */
+    uint64_t returns;             /* ever seen */
+    uint64_t tails;               /* of them in the histogram */
+    uint64_t run;                 /* consecutive bars with a valid book */
+    uint64_t empty;               /* of them without any message, since the newest that had one */
+    uint64_t quiet;               /* seconds that the danger has been below swan.off */
+    uint64_t alarm;               /* 1: on */
+    uint64_t alarms;              /* ever raised */
+    double count[CWTS_SWAN_BINS]; /* weights of |z|: eight bins an octave from 2^-6 to 2^6 */
+    double sum[CWTS_SWAN_BINS];   /* weighted sums of |z| */
+    double logs[CWTS_SWAN_BINS];  /* and of ln |z| */
+    float deviations[CWTS_BAR_RING]; /* the deviation after each bar, by the bars' ring */
+    uint64_t spare[3];
 } cwts_swan;
 
 /* The adaptive cycle: panarchy.c, docs/panarchy.md. */

@@ -40,10 +40,23 @@ enum cwts_parameter {
     CWTS_P_WHALE_NEAR_TICKS = 33,
     CWTS_P_WHALE_PULL_S = 34,
     CWTS_P_WHALE_ICEBERG_RATIO = 35,
-    CWTS_P_WHALE_ICEBERG_S = 36
+    CWTS_P_WHALE_ICEBERG_S = 36,
+    CWTS_P_SOC_WINDOW_MS = 37,
+    CWTS_P_SOC_MEMORY_S = 38,
+    CWTS_P_SOC_GAP = 39,
+    CWTS_P_SOC_SAMPLE = 40,
+    CWTS_P_SWAN_K_SIGMA = 41,
+    CWTS_P_SWAN_HORIZON_S = 42,
+    CWTS_P_SWAN_VOLATILITY_S = 43,
+    CWTS_P_SWAN_MEMORY_S = 44,
+    CWTS_P_SWAN_QUANTILE = 45,
+    CWTS_P_SWAN_ON = 46,
+    CWTS_P_SWAN_VACUUM_ON = 47,
+    CWTS_P_SWAN_OFF = 48,
+    CWTS_P_SWAN_HOLD_S = 49
 };
 
-enum { CWTS_PARAMETER_COUNT = 37 };
+enum { CWTS_PARAMETER_COUNT = 50 };
 
 static const float PARAMETER_LOW[CWTS_PARAMETER_COUNT] = {
     1.0f,
@@ -82,7 +95,20 @@ static const float PARAMETER_LOW[CWTS_PARAMETER_COUNT] = {
     0.0f,
     1.0f,
     1.0f,
-    0.1f
+    0.1f,
+    400.0f,
+    10.0f,
+    0.01f,
+    50.0f,
+    1.0f,
+    1.0f,
+    5.0f,
+    100.0f,
+    0.5f,
+    0.001f,
+    0.05f,
+    0.0f,
+    1.0f
 };
 
 static const float PARAMETER_HIGH[CWTS_PARAMETER_COUNT] = {
@@ -122,7 +148,20 @@ static const float PARAMETER_HIGH[CWTS_PARAMETER_COUNT] = {
     100000.0f,
     86400.0f,
     1000.0f,
-    3600.0f
+    3600.0f,
+    600000.0f,
+    1e+06f,
+    100.0f,
+    1e+06f,
+    1000.0f,
+    900.0f,
+    100000.0f,
+    1e+07f,
+    0.999f,
+    1.0f,
+    1.0f,
+    0.99f,
+    86400.0f
 };
 
 #endif

@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-PARAMETER_COUNT = 37
+PARAMETER_COUNT = 50
 ABI = 2
 MAGIC = 1398036291
 WINDOW = 65536
@@ -38,6 +38,11 @@ SIZE_BINS = 1024
 NESTS = 8
 PLACES = 64
 WHALES = 16
+SOC_LEVELS = 6
+SOC_MARKS = 128
+SOC_BINS = 64
+SOC_CANDIDATES = 32
+SWAN_BINS = 96
 
 
 class Parameter(IntEnum):
@@ -80,6 +85,19 @@ class Parameter(IntEnum):
     WHALE_PULL_S = 34
     WHALE_ICEBERG_RATIO = 35
     WHALE_ICEBERG_S = 36
+    SOC_WINDOW_MS = 37
+    SOC_MEMORY_S = 38
+    SOC_GAP = 39
+    SOC_SAMPLE = 40
+    SWAN_K_SIGMA = 41
+    SWAN_HORIZON_S = 42
+    SWAN_VOLATILITY_S = 43
+    SWAN_MEMORY_S = 44
+    SWAN_QUANTILE = 45
+    SWAN_ON = 46
+    SWAN_VACUUM_ON = 47
+    SWAN_OFF = 48
+    SWAN_HOLD_S = 49
 
 
 class Exchange(IntEnum):
@@ -724,18 +742,177 @@ WHALE = np.dtype(
 )
 SOC = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "step_ns",
+            "step",
+            "event_ns",
+            "order_ns",
+            "order_aggressor",
+            "events",
+            "steps",
+            "restarts",
+            "marks",
+            "mean",
+            "variance",
+            "branching",
+            "samples",
+            "size",
+            "avalanches",
+            "weight",
+            "candidate",
+            "best",
+            "exponent",
+            "distance",
+            "alpha",
+            "count",
+            "logs",
+            "edge",
+            "mark",
+            "spare",
+        ],
+        "formats": [
+            "<i8",
+            "<i8",
+            "<i8",
+            "<i8",
+            "<i8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<f8",
+            ("<f8", (6,)),
+            ("<f8", (6,)),
+            ("<u8", (6,)),
+            "<u8",
+            "<u8",
+            "<f8",
+            "<u4",
+            "<u4",
+            "<f8",
+            ("<f8", (32,)),
+            ("<f8", (32,)),
+            ("<f8", (64,)),
+            ("<f8", (64,)),
+            ("<f8", (64,)),
+            ("<u8", (128,)),
+            ("<u8", (7,)),
+        ],
+        "offsets": [
+            0,
+            8,
+            16,
+            24,
+            32,
+            40,
+            48,
+            56,
+            64,
+            72,
+            80,
+            128,
+            176,
+            224,
+            232,
+            240,
+            248,
+            252,
+            256,
+            264,
+            520,
+            776,
+            1288,
+            1800,
+            2312,
+            3336,
+        ],
+        "itemsize": 3392,
     }
 )
 SWAN = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "variance",
+            "deviation",
+            "z",
+            "move",
+            "depth",
+            "weight",
+            "threshold",
+            "share",
+            "hill",
+            "shape",
+            "scale",
+            "exceed",
+            "danger",
+            "returns",
+            "tails",
+            "run",
+            "empty",
+            "quiet",
+            "alarm",
+            "alarms",
+            "count",
+            "sum",
+            "logs",
+            "deviations",
+            "spare",
+        ],
+        "formats": [
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            ("<f8", (2,)),
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<u8",
+            ("<f8", (96,)),
+            ("<f8", (96,)),
+            ("<f8", (96,)),
+            ("<f4", (1024,)),
+            ("<u8", (3,)),
+        ],
+        "offsets": [
+            0,
+            8,
+            16,
+            24,
+            32,
+            48,
+            56,
+            64,
+            72,
+            80,
+            88,
+            96,
+            104,
+            112,
+            120,
+            128,
+            136,
+            144,
+            152,
+            160,
+            168,
+            936,
+            1704,
+            2472,
+            6568,
+        ],
+        "itemsize": 6592,
     }
 )
 PANARCHY = np.dtype(
@@ -1337,21 +1514,21 @@ BLOCK = np.dtype(
             18304,
             141440,
             165696,
-            165760,
-            165824,
-            165888,
-            165952,
-            166016,
-            193472,
-            193536,
-            390208,
-            2506176,
-            3030464,
-            3032064,
-            3032704,
-            3065984,
-            3067648,
+            169088,
+            175680,
+            175744,
+            175808,
+            175872,
+            203328,
+            203392,
+            400064,
+            2516032,
+            3040320,
+            3041920,
+            3042560,
+            3075840,
+            3077504,
         ],
-        "itemsize": 3068160,
+        "itemsize": 3078016,
     }
 )
