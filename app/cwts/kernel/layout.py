@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-PARAMETER_COUNT = 1
+PARAMETER_COUNT = 11
 ABI = 2
 MAGIC = 1398036291
 WINDOW = 65536
@@ -29,12 +29,25 @@ SIGNAL_ROOM = 32
 BAR_RING = 1024
 VOLUME_BAR_RING = 256
 HORIZONS = 4
+PANARCHY_CELLS = 4096
+SWINGS = 16
+FIBONACCI_LEVELS = 256
 
 
 class Parameter(IntEnum):
     """cwts_parameter of cwts.h."""
 
     BARS_VOLUME_S = 0
+    PANARCHY_USUAL_S = 1
+    PANARCHY_MEMORY_S = 2
+    PANARCHY_REFILL_S = 3
+    PANARCHY_DWELL_S = 4
+    FIBONACCI_REVERSAL_SIGMA = 5
+    FIBONACCI_HORIZON_S = 6
+    FIBONACCI_TOLERANCE = 7
+    ANTIFRAGILITY_SIGMA = 8
+    ANTIFRAGILITY_HORIZON_S = 9
+    ANTIFRAGILITY_MEMORY_S = 10
 
 
 class Exchange(IntEnum):
@@ -548,7 +561,7 @@ BAR = np.dtype(
             "trades",
             "updates",
             "synced",
-            "spare",
+            "known",
         ],
         "formats": ["<i8", "<i8", "<i8", "<i8", "<i8", "<i8", "<i8", "<f8", ("<f8", (2,)), "<u4", "<u4", "<u4", "<u4"],
         "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 84, 88, 92],
@@ -557,10 +570,36 @@ BAR = np.dtype(
 )
 BARS = np.dtype(
     {
-        "names": ["count", "volume_count", "silences", "volume", "variance", "now", "filling", "ring", "volume_ring"],
-        "formats": ["<u8", "<u8", "<u8", "<f8", ("<f8", (4,)), BAR, BAR, (BAR, (1024,)), (BAR, (256,))],
-        "offsets": [0, 8, 16, 24, 32, 64, 160, 256, 98560],
-        "itemsize": 123136,
+        "names": [
+            "count",
+            "volume_count",
+            "silences",
+            "volume",
+            "variance",
+            "changes",
+            "resume",
+            "spare",
+            "now",
+            "filling",
+            "ring",
+            "volume_ring",
+        ],
+        "formats": [
+            "<u8",
+            "<u8",
+            "<u8",
+            "<f8",
+            ("<f8", (4,)),
+            "<u8",
+            "<i8",
+            ("<u8", (6,)),
+            BAR,
+            BAR,
+            (BAR, (1024,)),
+            (BAR, (256,)),
+        ],
+        "offsets": [0, 8, 16, 24, 32, 64, 72, 80, 128, 224, 320, 98624],
+        "itemsize": 123200,
     }
 )
 SIGNALS = np.dtype(
@@ -597,26 +636,104 @@ SWAN = np.dtype(
 )
 PANARCHY = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "usual",
+            "missing",
+            "returned",
+            "product",
+            "square",
+            "flow",
+            "gap",
+            "second",
+            "coordinate",
+            "seconds",
+            "since",
+            "phase",
+            "candidate",
+            "agreed",
+            "cell",
+            "risk",
+            "changes",
+            "phase_of",
+            "risk_of",
+        ],
+        "formats": [
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<i8",
+            ("<f8", (3,)),
+            "<u8",
+            "<u8",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<f4",
+            "<u4",
+            ("u1", (4096,)),
+            ("u1", (4096,)),
+        ],
+        "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64, 88, 96, 104, 108, 112, 116, 120, 124, 128, 4224],
+        "itemsize": 8320,
+    }
+)
+PIVOT = np.dtype(
+    {
+        "names": ["price", "second"],
+        "formats": ["<i8", "<i8"],
+        "offsets": [0, 8],
+        "itemsize": 16,
     }
 )
 FIBONACCI = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": ["pivots", "direction", "level_count", "extreme", "high", "low", "pivot", "level", "swing"],
+        "formats": ["<u8", "<i4", "<u4", PIVOT, PIVOT, PIVOT, (PIVOT, (16,)), ("<f8", (256,)), ("u1", (256,))],
+        "offsets": [0, 8, 12, 16, 32, 48, 64, 320, 2368],
+        "itemsize": 2624,
+    }
+)
+CONVEXITY = np.dtype(
+    {
+        "names": ["count", "weight", "sum", "square", "value", "error", "score", "known", "spare"],
+        "formats": [
+            ("<f8", (4,)),
+            ("<f8", (4,)),
+            ("<f8", (4,)),
+            ("<f8", (4,)),
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            ("<u8", (4,)),
+        ],
+        "offsets": [0, 32, 64, 96, 128, 136, 144, 152, 160],
+        "itemsize": 192,
     }
 )
 ANTIFRAGILITY = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "strategy",
+            "market",
+            "sigma",
+            "move",
+            "threshold",
+            "equity_e8",
+            "second",
+            "valid",
+            "held",
+            "fills",
+            "spare",
+        ],
+        "formats": [CONVEXITY, CONVEXITY, "<f8", "<f8", "<f8", "<i8", "<i8", "<u4", "<u4", "<u8", ("<u8", (1,))],
+        "offsets": [0, 192, 384, 392, 400, 408, 416, 424, 428, 432, 440],
+        "itemsize": 448,
     }
 )
 LIQUIDATION = np.dtype(
@@ -1129,23 +1246,23 @@ BLOCK = np.dtype(
             1472,
             1600,
             9920,
-            133056,
             133120,
             133184,
             133248,
             133312,
-            133376,
-            133440,
-            133504,
-            133568,
-            330240,
-            2446208,
-            2970496,
-            2972096,
-            2972736,
-            3006016,
-            3007680,
+            141632,
+            144256,
+            144704,
+            144768,
+            144832,
+            341504,
+            2457472,
+            2981760,
+            2983360,
+            2984000,
+            3017280,
+            3018944,
         ],
-        "itemsize": 3008192,
+        "itemsize": 3019456,
     }
 )
