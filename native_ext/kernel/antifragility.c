@@ -1,35 +1,50 @@
 /* antifragility.c: convexity to volatility, E[r | +sigma] + E[r | -sigma] - 2 E[r], after Taleb & Douady, Mathematical
  * definition, mapping, and detection of (anti)fragility, 2013; estimated online. docs/antifragility.md */
 #include "numeric.h"
+#include "simd.h"
 
 #define ENOUGH 8.0     /* independent returns in each of the two tails */
 #define STANDARD_ERRORS 2.0 /* a convexity of so many is a score of 0.71 */
 #define TINY 1e-300
 
-/* One return `r` of a second whose market moved by `move`; weight 0: none. No branch depends on them. */
+/* 1 where `a` exceeds `b`, else 0, in four lanes without a branch. */
+#define EXCEEDS(a, b) ((f64x4)((i64x4)((a) > (b)) & (i64x4)(f64x4){1.0, 1.0, 1.0, 1.0}))
+
+static inline double sum3(const double *v) { return (v[0] + v[1]) + v[2]; }
+
+/* One return `r` of a second whose market moved by `move`; weight 0: none. No branch in it depends on what it is given: the
+ * lanes are moves above, moves below, the others. */
 static __attribute__((noinline)) void convexity_step(cwts_convexity *c, double r, double move, double threshold, double weight, double keep) {
-    double up = (double)(move > threshold), down = (double)(move < -threshold);
-    double in[4] = {weight * up, weight * down, weight * (1.0 - up - down), 0.0};
-    double decay = 1.0 - weight * (1.0 - keep), total = TINY, value = 0.0, error = 0.0, known = 1.0;
-    for (u32 i = 0; i < 4; i++) {
-        c->count[i] = c->count[i] * decay + in[i];
-        c->weight[i] = c->weight[i] * (decay * decay) + in[i];
-        c->sum[i] = c->sum[i] * decay + in[i] * r;
-        c->square[i] = c->square[i] * decay + in[i] * r * r;
-        total += c->count[i];
-    }
-    for (u32 i = 0; i < 3; i++) {
-        double n = c->count[i] + TINY, mean = c->sum[i] / n, variance = c->square[i] / n - mean * mean;
-        double factor = (i < 2 ? 1.0 : 0.0) - 2.0 * c->count[i] / total; /* E[r] is made of the three */
-        variance = variance > 0.0 ? variance : 0.0;
-        value += factor * mean;
-        error += factor * factor * variance * (c->weight[i] / n) / n;
-        known *= i < 2 ? (double)(c->count[i] * c->count[i] >= ENOUGH * c->weight[i]) * (double)(c->count[i] > 0.0) : 1.0;
-    }
-    c->value = value;
-    c->error = error;
-    c->known = known;
-    c->score = known * value / square_root(value * value + STANDARD_ERRORS * STANDARD_ERRORS * error + TINY);
+    f64x4 beyond = {move, -move, 0.0, 0.0}, least = {threshold, threshold, threshold, threshold}, zero = {0.0, 0.0, 0.0, 0.0};
+    f64x4 count, weights, sum, square, enough, some, positive;
+    beyond = EXCEEDS(beyond, least);
+    beyond[2] = 1.0 - beyond[0] - beyond[1];
+    f64x4 in = weight * beyond;
+    double decay = 1.0 - weight * (1.0 - keep);
+    __builtin_memcpy(&count, c->count, 32);
+    __builtin_memcpy(&weights, c->weight, 32);
+    __builtin_memcpy(&sum, c->sum, 32);
+    __builtin_memcpy(&square, c->square, 32);
+    count = count * decay + in;
+    weights = weights * (decay * decay) + in;
+    sum = sum * decay + in * r;
+    square = square * decay + in * (r * r);
+    __builtin_memcpy(c->count, &count, 32);
+    __builtin_memcpy(c->weight, &weights, 32);
+    __builtin_memcpy(c->sum, &sum, 32);
+    __builtin_memcpy(c->square, &square, 32);
+    double total = sum3(c->count) + TINY, average = sum3(c->sum) / total, within = sum3(c->weight) / total / total;
+    f64x4 n = count + TINY, mean = sum / n, variance = square / n - mean * mean, share = count / total;
+    positive = EXCEEDS(variance, zero);
+    f64x4 factor = (f64x4){1.0, 1.0, 0.0, 0.0} - 2.0 * share; /* E[r] is made of the three groups' means */
+    f64x4 value = factor * mean, off = mean - average;
+    f64x4 error = factor * factor * (variance * positive) * (weights / n) / n + 4.0 * share * off * off * within; /* and of how many there are */
+    enough = EXCEEDS(count * count, ENOUGH * weights);
+    some = EXCEEDS(count, zero);
+    c->value = (value[0] + value[1]) + value[2];
+    c->error = (error[0] + error[1]) + error[2];
+    c->known = (enough[0] * enough[1]) * (some[0] * some[1]);
+    c->score = c->known * c->value / square_root(c->value * c->value + STANDARD_ERRORS * STANDARD_ERRORS * c->error + TINY);
 }
 
 static void antifragility_second(cwts_block *k) {

@@ -48,6 +48,7 @@ static void bars_market(cwts_block *k, u32 events) {
     cwts_bars *b = &k->bars;
     if (UNLIKELY(!k->sync.synced)) {
         b->now.synced = 0;
+        b->now.depth[CWTS_BID] = b->now.depth[CWTS_ASK] = 0.0;
         b->filling = (cwts_bar){0};
         return;
     }
@@ -55,6 +56,7 @@ static void bars_market(cwts_block *k, u32 events) {
     cwts_level bid = k->sync.touch[CWTS_BID], ask = k->sync.touch[CWTS_ASK];
     i64 mid2 = add_capped(bid.price, ask.price);
     if (bid.qty > 0 && ask.qty > 0 && bid.price < ask.price && mid2 > 0) bar_quote(&b->now, mid2);
+    if (!b->now.synced) return; /* a book that came back with one side has no price yet */
     b->now.depth[CWTS_BID] = k->features.side_depth[CWTS_BID];
     b->now.depth[CWTS_ASK] = k->features.side_depth[CWTS_ASK];
 }

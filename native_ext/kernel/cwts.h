@@ -420,22 +420,22 @@ typedef struct cwts_swan {
 /* The adaptive cycle: panarchy.c, docs/panarchy.md. */
 typedef struct cwts_panarchy {
     double usual;                 /* mean depth */
-    double missing;               /* decayed sums: share of the usual depth that was missing, */
-    double returned;              /* and what of it was back a second later */
-    double product;               /* decayed sums: signed flow times the second before's, */
+    double depth;                 /* the same over a few seconds */
+    double eaten;                 /* decayed sums: what that depth lost, as a share of the usual one, */
+    double returned;              /* and what it won */
+    double product;               /* decayed sums: net flow over traded quantity times the second before's, */
     double square;                /* and its square */
     double flow;                  /* of the newest second */
-    double gap;                   /* share of the usual depth missing at its end */
     int64_t second;               /* the newest bar seen */
     double coordinate[3];         /* potential, connectedness, resilience */
     uint64_t seconds;             /* valid bars ever */
+    double vote[4];               /* share of the last seconds in which the table said each phase */
     uint64_t since;               /* valid bars since the book became valid */
+    uint64_t changes;             /* of phase */
     uint32_t phase;
-    uint32_t candidate;           /* what the table says now, */
-    uint32_t agreed;              /* and for how many seconds in a row */
-    uint32_t cell;
+    uint32_t cell;                /* of the table */
     float risk;
-    uint32_t changes;             /* changes of phase */
+    uint32_t spare[9];
     uint8_t phase_of[CWTS_PANARCHY_CELLS];
     uint8_t risk_of[CWTS_PANARCHY_CELLS]; /* 255: the whole risk */
 } cwts_panarchy;

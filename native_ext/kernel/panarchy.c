@@ -6,11 +6,11 @@
 enum { GROWTH, CONSERVATION, RELEASE, REORGANISATION, PHASES };
 
 #define WARM_SECONDS 30
-#define RELEASE_SECONDS 2
+#define MAJORITY 0.25 /* by which another phase's votes must exceed the present one's */
 
 /* Each phase's place: potential, connectedness, resilience; and how much risk it deserves. */
 static const double ARCHETYPE[PHASES][3] = {
-    [GROWTH] = {0.5, 0.1, 0.75}, [CONSERVATION] = {0.6, 0.4, 0.4}, [RELEASE] = {0.1, 0.5, 0.2}, [REORGANISATION] = {0.2, 0.2, 0.75}};
+    [GROWTH] = {0.45, 0.05, 0.6}, [CONSERVATION] = {0.55, 0.35, 0.45}, [RELEASE] = {0.1, 0.45, 0.1}, [REORGANISATION] = {0.15, 0.25, 0.75}};
 static const double PHASE_RISK[PHASES] = {[GROWTH] = 1.0, [CONSERVATION] = 0.7, [RELEASE] = 0.0, [REORGANISATION] = 0.4};
 
 /* Fills the table: the nearest phase, and the phases' risks weighted by 1 / (distance^2 + 1/100). */
@@ -37,24 +37,25 @@ static void panarchy_init(cwts_block *k) {
 static void panarchy_measure(cwts_block *k, const cwts_bar *bar) {
     cwts_panarchy *p = &k->panarchy;
     const float *parameter = k->config.parameter;
-    double keep = 1.0 - 1.0 / (double)parameter[CWTS_P_PANARCHY_MEMORY_S];
+    double keep = 1.0 - 1.0 / (double)parameter[CWTS_P_PANARCHY_FLOW_S], keep_depth = 1.0 - 1.0 / (double)parameter[CWTS_P_PANARCHY_REFILL_S];
     double bought = (double)bar->bought, sold = (double)bar->sold, depth = bar->depth[CWTS_BID] + bar->depth[CWTS_ASK];
-    double traded = bought + sold + k->bars.volume, flow = traded > 0.0 ? (bought - sold) / traded : 0.0;
+    double flow = bought + sold > 0.0 ? (bought - sold) / (bought + sold) : 0.0, before = p->depth;
+    int follows = p->since++ > 0 && bar->second == p->second + 1;
     p->usual += (depth - p->usual) * bar_share((double)parameter[CWTS_P_PANARCHY_USUAL_S], ++p->seconds);
-    double filled = p->usual > 0.0 ? depth / p->usual : 0.0, gap = filled < 1.0 ? 1.0 - filled : 0.0;
-    if (p->since++ && bar->second == p->second + 1) {
-        p->missing = p->missing * keep + p->gap;
-        p->returned = p->returned * keep + (p->gap > gap ? p->gap - gap : 0.0);
+    p->depth = follows ? before + (depth - before) / (double)parameter[CWTS_P_PANARCHY_SMOOTH_S] : depth;
+    if (follows && p->usual > 0.0) {
+        double won = (p->depth - before) / p->usual;
+        p->returned = p->returned * keep_depth + (won > 0.0 ? won : 0.0);
+        p->eaten = p->eaten * keep_depth + (won < 0.0 ? -won : 0.0);
         p->product = p->product * keep + p->flow * flow;
         p->square = p->square * keep + flow * flow;
     }
     p->flow = flow;
-    p->gap = gap;
     p->second = bar->second;
-    double speed = p->missing > 1e-9 ? p->returned / p->missing * (double)parameter[CWTS_P_PANARCHY_REFILL_S] : 0.0;
+    double filled = p->usual > 0.0 ? p->depth / p->usual : 0.0, moved = p->returned + p->eaten;
     p->coordinate[0] = filled * filled / (1.0 + filled * filled);
     p->coordinate[1] = p->square > 1e-12 ? clamp(p->product / p->square, 0.0, 1.0) : 0.0;
-    p->coordinate[2] = speed / (1.0 + speed);
+    p->coordinate[2] = moved > 1e-12 ? p->returned / moved : 0.5;
 }
 
 static void panarchy_second(cwts_block *k) {
@@ -64,7 +65,7 @@ static void panarchy_second(cwts_block *k) {
     signal[CWTS_S_PHASE] = signal[CWTS_S_RISK] = 0.0f;
     if (!bar->synced) {
         p->since = 0;
-        p->agreed = 0;
+        for (u32 phase = 0; phase < PHASES; phase++) p->vote[phase] = 0.0;
         p->risk = 0.0f;
         return;
     }
@@ -73,9 +74,8 @@ static void panarchy_second(cwts_block *k) {
     for (u32 i = 0; i < 3; i++) p->cell = p->cell << 4 | (u32)clamp(p->coordinate[i] * 16.0, 0.0, 15.0);
     double dwell = (double)k->config.parameter[CWTS_P_PANARCHY_DWELL_S];
     u32 says = p->phase_of[p->cell];
-    p->agreed = says == p->candidate ? p->agreed + 1 : 1;
-    p->candidate = says;
-    if (says != p->phase && (double)p->agreed >= (says == RELEASE && dwell > RELEASE_SECONDS ? RELEASE_SECONDS : dwell)) {
+    for (u32 phase = 0; phase < PHASES; phase++) p->vote[phase] += ((double)(phase == says) - p->vote[phase]) / dwell;
+    if (p->vote[says] > p->vote[p->phase] + MAJORITY) {
         p->phase = says;
         p->changes++;
     }

@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-PARAMETER_COUNT = 11
+PARAMETER_COUNT = 12
 ABI = 2
 MAGIC = 1398036291
 WINDOW = 65536
@@ -39,15 +39,16 @@ class Parameter(IntEnum):
 
     BARS_VOLUME_S = 0
     PANARCHY_USUAL_S = 1
-    PANARCHY_MEMORY_S = 2
-    PANARCHY_REFILL_S = 3
-    PANARCHY_DWELL_S = 4
-    FIBONACCI_REVERSAL_SIGMA = 5
-    FIBONACCI_HORIZON_S = 6
-    FIBONACCI_TOLERANCE = 7
-    ANTIFRAGILITY_SIGMA = 8
-    ANTIFRAGILITY_HORIZON_S = 9
-    ANTIFRAGILITY_MEMORY_S = 10
+    PANARCHY_SMOOTH_S = 2
+    PANARCHY_FLOW_S = 3
+    PANARCHY_REFILL_S = 4
+    PANARCHY_DWELL_S = 5
+    FIBONACCI_REVERSAL_SIGMA = 6
+    FIBONACCI_HORIZON_S = 7
+    FIBONACCI_TOLERANCE = 8
+    ANTIFRAGILITY_SIGMA = 9
+    ANTIFRAGILITY_HORIZON_S = 10
+    ANTIFRAGILITY_MEMORY_S = 11
 
 
 class Exchange(IntEnum):
@@ -638,22 +639,22 @@ PANARCHY = np.dtype(
     {
         "names": [
             "usual",
-            "missing",
+            "depth",
+            "eaten",
             "returned",
             "product",
             "square",
             "flow",
-            "gap",
             "second",
             "coordinate",
             "seconds",
+            "vote",
             "since",
+            "changes",
             "phase",
-            "candidate",
-            "agreed",
             "cell",
             "risk",
-            "changes",
+            "spare",
             "phase_of",
             "risk_of",
         ],
@@ -668,18 +669,18 @@ PANARCHY = np.dtype(
             "<i8",
             ("<f8", (3,)),
             "<u8",
+            ("<f8", (4,)),
+            "<u8",
             "<u8",
             "<u4",
             "<u4",
-            "<u4",
-            "<u4",
             "<f4",
-            "<u4",
+            ("<u4", (9,)),
             ("u1", (4096,)),
             ("u1", (4096,)),
         ],
-        "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64, 88, 96, 104, 108, 112, 116, 120, 124, 128, 4224],
-        "itemsize": 8320,
+        "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64, 88, 96, 128, 136, 144, 148, 152, 156, 192, 4288],
+        "itemsize": 8384,
     }
 )
 PIVOT = np.dtype(
@@ -1250,19 +1251,19 @@ BLOCK = np.dtype(
             133184,
             133248,
             133312,
-            141632,
-            144256,
-            144704,
+            141696,
+            144320,
             144768,
             144832,
-            341504,
-            2457472,
-            2981760,
-            2983360,
-            2984000,
-            3017280,
-            3018944,
+            144896,
+            341568,
+            2457536,
+            2981824,
+            2983424,
+            2984064,
+            3017344,
+            3019008,
         ],
-        "itemsize": 3019456,
+        "itemsize": 3019520,
     }
 )
