@@ -1,4 +1,4 @@
-"""Markets and accounts with a known answer: a collapse, swings, payoffs. Seeded; the analysers' tests and pages use them."""
+"""Markets and accounts with a known answer: a collapse, swings, payoffs. Tests and pages use them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CAPITAL = 1000 * 10**8
 
 
 def collapse(engine_name: str, seed: int) -> tuple[list[int], list[float], Tape]:
-    """360 s calm, the last 120 s deep and connected; 20 s of one-sided selling into a vanishing book; 120 s of refill."""
+    """240 s calm, 120 s deep and connected, 20 s of one-sided selling into a vanishing book, 120 s of refill."""
     rng = np.random.default_rng(seed)
     m = Tape(engine_name)
     m.snapshot(depth=100)
@@ -54,7 +54,7 @@ def collapse(engine_name: str, seed: int) -> tuple[list[int], list[float], Tape]
 
 
 def planted(rng: np.random.Generator, turns: int) -> tuple[list[int], list[tuple[int, int]]]:
-    """A path of straight legs of 60 to 120 ticks each, a second a tick or two, with noise of a tick: prices and turns."""
+    """Straight legs of 60 to 120 ticks, at one to three a second and with steps back of one: prices and turns."""
     price, path, ends = 100_000, [100_000] * 3, []
     sign = 1
     for _ in range(turns):

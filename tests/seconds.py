@@ -1,4 +1,4 @@
-"""The kernel second by second: a recording, or a market that a test makes up, and what the analysers say after each bar."""
+"""The kernel second by second: a recording, or a market that a test makes up."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import platform
 import re
 import shutil
 import subprocess
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def market_of(bars: list[Any], sigma: float = 1, horizon_s: float = 60) -> list[
     usable = [bool(bar["known"]) and known[i] > 0 for i, bar in enumerate(bars)]
     return [
         (float(b["change"]), float(a["change"]), sigma * float(known[i]))
-        for i, (a, b) in enumerate(zip(bars[:-1], bars[1:], strict=True))
+        for i, (a, b) in enumerate(pairwise(bars))
         if usable[i] and usable[i + 1] and b["second"] == a["second"] + 1
     ]
 

@@ -1,4 +1,4 @@
-"""One-second bars and volume bars (docs/bars.md) from the quotes and trades of each second, kept in lists until it ends.
+"""One-second bars and volume bars (docs/bars.md) from the lists of each second's quotes and trades.
 
 What the definition leaves open, said here: time never runs backwards; a silence of more than 120 seconds is one step.
 """

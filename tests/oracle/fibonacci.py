@@ -1,8 +1,9 @@
-"""Swings and levels of docs/fibonacci.md, in batch: each leg is searched for in the whole path that follows its begin."""
+"""Swings and levels of docs/fibonacci.md, in batch: each leg is searched for in the whole path after its begin."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def zigzag(bars: Sequence[Any], share: NDArray[np.float64], least: float) -> tup
 
 def levels(ends: Sequence[int]) -> list[tuple[float, int]]:
     """(level, age of its swing) sorted by level; `ends` are the swings' ends, oldest first, the current leg's last."""
-    legs = list(zip(ends[:-1], ends[1:], strict=True))[-SWINGS:]
+    legs = list(pairwise(ends))[-SWINGS:]
     out = [
         (float(end) + ratio * (float(begin) - float(end)), len(legs) - 1 - i)
         for i, (begin, end) in enumerate(legs)

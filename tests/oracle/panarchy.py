@@ -1,4 +1,4 @@
-"""The adaptive cycle of docs/panarchy.md, second by second from closed bars: every sum is taken over the whole past anew.
+"""The adaptive cycle of docs/panarchy.md, second by second from closed bars: each sum is taken over the whole past.
 
 What the definition leaves open, said here: a bar whose book was invalid is passed over, and neither depth nor flow is
 compared across it or across a silence.
