@@ -65,7 +65,10 @@ enum {
     CWTS_SOC_MARKS = 128,         /* steps remembered; a power of two above twice the longest window */
     CWTS_SOC_BINS = 64,           /* of avalanche sizes, up to 2^17 */
     CWTS_SOC_CANDIDATES = 32,     /* bins that may be xmin */
-    CWTS_SWAN_BINS = 96           /* of absolute normalised returns */
+    CWTS_SWAN_BINS = 96,          /* of absolute normalised returns */
+    CWTS_PANARCHY_CELLS = 4096,   /* 16 steps each of potential, connectedness, resilience */
+    CWTS_SWINGS = 16,             /* swings whose levels are kept, the current leg among them; a power of two */
+    CWTS_FIBONACCI_LEVELS = 256   /* 16 ratios of each */
 };
 
 /* Which protocol the raw messages speak. */
@@ -388,7 +391,8 @@ typedef struct cwts_features {
     uint64_t spare[7];
 } cwts_features;
 
-/* A second of the market, or a volume bar. Prices are the touch's bid + ask: twice the mid, in price units; 0: none yet. */
+/* A second of the market, or a volume bar. Prices are the touch's bid + ask: twice the mid, in price units; 0: none yet. A
+ * second begins where the one before ended, unless the book was invalid between them. docs/bars.md */
 typedef struct cwts_bar {
     int64_t second;               /* Unix time at its beginning */
     int64_t open;
@@ -402,7 +406,7 @@ typedef struct cwts_bar {
     uint32_t trades;
     uint32_t updates;
     uint32_t synced;              /* 1: the book was valid at its end */
-    uint32_t spare;
+    uint32_t known;               /* 1: `change` is known: the book was valid at the end of the bar before, too */
 } cwts_bar;
 
 typedef struct cwts_bars {
@@ -411,6 +415,9 @@ typedef struct cwts_bars {
     uint64_t silences;            /* times without any frame that were too long to be filled with empty bars */
     double volume;                /* mean traded quantity a second */
     double variance[CWTS_HORIZONS]; /* mean squared change a second, tau = 10, 60, 300, 1800 s */
+    uint64_t changes;             /* bars whose change was known */
+    int64_t resume;               /* the second with which the bars go on after a silence; 0: the next one */
+    uint64_t spare[6];
     cwts_bar now;
     cwts_bar filling;             /* the volume bar that is not full yet */
     cwts_bar ring[CWTS_BAR_RING];
@@ -563,17 +570,72 @@ typedef struct cwts_swan {
 
 /* The adaptive cycle: panarchy.c, docs/panarchy.md. */
 typedef struct cwts_panarchy {
-    uint64_t spare[8];
+    double usual;                 /* mean depth */
+    double depth;                 /* the same over a few seconds */
+    double eaten;                 /* decayed sums: what that depth lost, as a share of the usual one, */
+    double returned;              /* and what it won */
+    double product;               /* decayed sums: net flow over traded quantity times the second before's, */
+    double square;                /* and its square */
+    double flow;                  /* of the newest second */
+    int64_t second;               /* the newest bar seen */
+    double coordinate[3];         /* potential, connectedness, resilience */
+    uint64_t seconds;             /* valid bars ever */
+    double vote[4];               /* share of the last seconds in which the table said each phase */
+    uint64_t since;               /* valid bars since the book became valid */
+    uint64_t changes;             /* of phase */
+    uint32_t phase;
+    uint32_t cell;                /* of the table */
+    float risk;
+    uint32_t spare[9];
+    uint8_t phase_of[CWTS_PANARCHY_CELLS];
+    uint8_t risk_of[CWTS_PANARCHY_CELLS]; /* 255: the whole risk */
 } cwts_panarchy;
+
+/* Where a swing ended: twice the mid, as in bars. */
+typedef struct cwts_pivot {
+    int64_t price;
+    int64_t second;
+} cwts_pivot;
 
 /* Swings and their levels: fibonacci.c, docs/fibonacci.md. */
 typedef struct cwts_fibonacci {
-    uint64_t spare[8];
+    uint64_t pivots;              /* ever; the newest is pivot[(pivots - 1) mod CWTS_SWINGS] */
+    int32_t direction;            /* +1, -1: of the current leg; 0: no leg yet */
+    uint32_t level_count;
+    cwts_pivot extreme;           /* of the current leg */
+    cwts_pivot high;              /* before the first leg: highest and lowest close */
+    cwts_pivot low;
+    cwts_pivot pivot[CWTS_SWINGS];
+    double level[CWTS_FIBONACCI_LEVELS]; /* sorted */
+    uint8_t swing[CWTS_FIBONACCI_LEVELS]; /* whose level it is: the leg's number mod CWTS_SWINGS */
 } cwts_fibonacci;
+
+/* Returns by what the market did: moves above +sigma, below -sigma, between; the fourth lane is empty. Decayed sums. */
+typedef struct cwts_convexity {
+    double count[4];
+    double weight[4];             /* of squared weights: how many independent returns the count is worth */
+    double sum[4];
+    double square[4];
+    double value;                 /* E[r | +sigma] + E[r | -sigma] - 2 E[r] */
+    double error;                 /* its standard error, squared */
+    double score;                 /* -1 to 1 */
+    double known;                 /* 0 or 1 */
+    uint64_t spare[4];
+} cwts_convexity;
 
 /* Convexity to volatility: antifragility.c, docs/antifragility.md. */
 typedef struct cwts_antifragility {
-    uint64_t spare[8];
+    cwts_convexity strategy;      /* the paper account, in seconds with a position */
+    cwts_convexity market;        /* the instrument's own next second */
+    double sigma;                 /* volatility of a second as known before it */
+    double move;                  /* the newest second's change, */
+    double threshold;             /* and what it was measured against */
+    int64_t equity_e8;            /* at its end */
+    int64_t second;
+    uint32_t valid;               /* 1: the newest second's change was known */
+    uint32_t held;                /* 1: there was a position at its end */
+    uint64_t fills;               /* of the account at its end */
+    uint64_t spare[1];
 } cwts_antifragility;
 
 /* A position that the exchange closed by force. */

@@ -65,6 +65,7 @@ int32_t cwts_init(void *block, const cwts_config *config) {
     format_make(&k->format[1], config->qty_decimals, config->qty_decimals, 1);
     side_clear(&k->side[0]);
     side_clear(&k->side[1]);
+    panarchy_init(k);
     k->account.cash_e8 = k->account.equity_e8 = k->account.peak_e8 = config->capital_e8;
     publish(k);
     return 0;

@@ -53,10 +53,21 @@ enum cwts_parameter {
     CWTS_P_SWAN_ON = 46,
     CWTS_P_SWAN_VACUUM_ON = 47,
     CWTS_P_SWAN_OFF = 48,
-    CWTS_P_SWAN_HOLD_S = 49
+    CWTS_P_SWAN_HOLD_S = 49,
+    CWTS_P_PANARCHY_USUAL_S = 50,
+    CWTS_P_PANARCHY_SMOOTH_S = 51,
+    CWTS_P_PANARCHY_FLOW_S = 52,
+    CWTS_P_PANARCHY_REFILL_S = 53,
+    CWTS_P_PANARCHY_DWELL_S = 54,
+    CWTS_P_FIBONACCI_REVERSAL_SIGMA = 55,
+    CWTS_P_FIBONACCI_HORIZON_S = 56,
+    CWTS_P_FIBONACCI_TOLERANCE = 57,
+    CWTS_P_ANTIFRAGILITY_SIGMA = 58,
+    CWTS_P_ANTIFRAGILITY_HORIZON_S = 59,
+    CWTS_P_ANTIFRAGILITY_MEMORY_S = 60
 };
 
-enum { CWTS_PARAMETER_COUNT = 50 };
+enum { CWTS_PARAMETER_COUNT = 61 };
 
 static const float PARAMETER_LOW[CWTS_PARAMETER_COUNT] = {
     1.0f,
@@ -108,7 +119,18 @@ static const float PARAMETER_LOW[CWTS_PARAMETER_COUNT] = {
     0.001f,
     0.05f,
     0.0f,
-    1.0f
+    1.0f,
+    10.0f,
+    1.0f,
+    5.0f,
+    2.0f,
+    1.0f,
+    0.1f,
+    1.0f,
+    0.0f,
+    0.1f,
+    1.0f,
+    60.0f
 };
 
 static const float PARAMETER_HIGH[CWTS_PARAMETER_COUNT] = {
@@ -161,6 +183,17 @@ static const float PARAMETER_HIGH[CWTS_PARAMETER_COUNT] = {
     1.0f,
     1.0f,
     0.99f,
+    86400.0f,
+    86400.0f,
+    60.0f,
+    3600.0f,
+    3600.0f,
+    600.0f,
+    100.0f,
+    3600.0f,
+    10.0f,
+    10.0f,
+    3600.0f,
     86400.0f
 };
 

@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-PARAMETER_COUNT = 50
+PARAMETER_COUNT = 61
 ABI = 2
 MAGIC = 1398036291
 WINDOW = 65536
@@ -43,6 +43,9 @@ SOC_MARKS = 128
 SOC_BINS = 64
 SOC_CANDIDATES = 32
 SWAN_BINS = 96
+PANARCHY_CELLS = 4096
+SWINGS = 16
+FIBONACCI_LEVELS = 256
 
 
 class Parameter(IntEnum):
@@ -98,6 +101,17 @@ class Parameter(IntEnum):
     SWAN_VACUUM_ON = 47
     SWAN_OFF = 48
     SWAN_HOLD_S = 49
+    PANARCHY_USUAL_S = 50
+    PANARCHY_SMOOTH_S = 51
+    PANARCHY_FLOW_S = 52
+    PANARCHY_REFILL_S = 53
+    PANARCHY_DWELL_S = 54
+    FIBONACCI_REVERSAL_SIGMA = 55
+    FIBONACCI_HORIZON_S = 56
+    FIBONACCI_TOLERANCE = 57
+    ANTIFRAGILITY_SIGMA = 58
+    ANTIFRAGILITY_HORIZON_S = 59
+    ANTIFRAGILITY_MEMORY_S = 60
 
 
 class Exchange(IntEnum):
@@ -632,7 +646,7 @@ BAR = np.dtype(
             "trades",
             "updates",
             "synced",
-            "spare",
+            "known",
         ],
         "formats": ["<i8", "<i8", "<i8", "<i8", "<i8", "<i8", "<i8", "<f8", ("<f8", (2,)), "<u4", "<u4", "<u4", "<u4"],
         "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 84, 88, 92],
@@ -641,10 +655,36 @@ BAR = np.dtype(
 )
 BARS = np.dtype(
     {
-        "names": ["count", "volume_count", "silences", "volume", "variance", "now", "filling", "ring", "volume_ring"],
-        "formats": ["<u8", "<u8", "<u8", "<f8", ("<f8", (4,)), BAR, BAR, (BAR, (1024,)), (BAR, (256,))],
-        "offsets": [0, 8, 16, 24, 32, 64, 160, 256, 98560],
-        "itemsize": 123136,
+        "names": [
+            "count",
+            "volume_count",
+            "silences",
+            "volume",
+            "variance",
+            "changes",
+            "resume",
+            "spare",
+            "now",
+            "filling",
+            "ring",
+            "volume_ring",
+        ],
+        "formats": [
+            "<u8",
+            "<u8",
+            "<u8",
+            "<f8",
+            ("<f8", (4,)),
+            "<u8",
+            "<i8",
+            ("<u8", (6,)),
+            BAR,
+            BAR,
+            (BAR, (1024,)),
+            (BAR, (256,)),
+        ],
+        "offsets": [0, 8, 16, 24, 32, 64, 72, 80, 128, 224, 320, 98624],
+        "itemsize": 123200,
     }
 )
 SIGNALS = np.dtype(
@@ -917,26 +957,104 @@ SWAN = np.dtype(
 )
 PANARCHY = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "usual",
+            "depth",
+            "eaten",
+            "returned",
+            "product",
+            "square",
+            "flow",
+            "second",
+            "coordinate",
+            "seconds",
+            "vote",
+            "since",
+            "changes",
+            "phase",
+            "cell",
+            "risk",
+            "spare",
+            "phase_of",
+            "risk_of",
+        ],
+        "formats": [
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<i8",
+            ("<f8", (3,)),
+            "<u8",
+            ("<f8", (4,)),
+            "<u8",
+            "<u8",
+            "<u4",
+            "<u4",
+            "<f4",
+            ("<u4", (9,)),
+            ("u1", (4096,)),
+            ("u1", (4096,)),
+        ],
+        "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64, 88, 96, 128, 136, 144, 148, 152, 156, 192, 4288],
+        "itemsize": 8384,
+    }
+)
+PIVOT = np.dtype(
+    {
+        "names": ["price", "second"],
+        "formats": ["<i8", "<i8"],
+        "offsets": [0, 8],
+        "itemsize": 16,
     }
 )
 FIBONACCI = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": ["pivots", "direction", "level_count", "extreme", "high", "low", "pivot", "level", "swing"],
+        "formats": ["<u8", "<i4", "<u4", PIVOT, PIVOT, PIVOT, (PIVOT, (16,)), ("<f8", (256,)), ("u1", (256,))],
+        "offsets": [0, 8, 12, 16, 32, 48, 64, 320, 2368],
+        "itemsize": 2624,
+    }
+)
+CONVEXITY = np.dtype(
+    {
+        "names": ["count", "weight", "sum", "square", "value", "error", "score", "known", "spare"],
+        "formats": [
+            ("<f8", (4,)),
+            ("<f8", (4,)),
+            ("<f8", (4,)),
+            ("<f8", (4,)),
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            ("<u8", (4,)),
+        ],
+        "offsets": [0, 32, 64, 96, 128, 136, 144, 152, 160],
+        "itemsize": 192,
     }
 )
 ANTIFRAGILITY = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "strategy",
+            "market",
+            "sigma",
+            "move",
+            "threshold",
+            "equity_e8",
+            "second",
+            "valid",
+            "held",
+            "fills",
+            "spare",
+        ],
+        "formats": [CONVEXITY, CONVEXITY, "<f8", "<f8", "<f8", "<i8", "<i8", "<u4", "<u4", "<u8", ("<u8", (1,))],
+        "offsets": [0, 192, 384, 392, 400, 408, 416, 424, 428, 432, 440],
+        "itemsize": 448,
     }
 )
 FORCED = np.dtype(
@@ -1512,23 +1630,23 @@ BLOCK = np.dtype(
             1472,
             1792,
             18304,
-            141440,
-            165696,
-            169088,
-            175680,
+            141504,
+            165760,
+            169152,
             175744,
-            175808,
-            175872,
-            203328,
-            203392,
-            400064,
-            2516032,
-            3040320,
-            3041920,
-            3042560,
-            3075840,
-            3077504,
+            184128,
+            186752,
+            187200,
+            214656,
+            214720,
+            411392,
+            2527360,
+            3051648,
+            3053248,
+            3053888,
+            3087168,
+            3088832,
         ],
-        "itemsize": 3078016,
+        "itemsize": 3089344,
     }
 )
