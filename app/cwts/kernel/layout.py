@@ -29,6 +29,12 @@ SIGNAL_ROOM = 32
 BAR_RING = 1024
 VOLUME_BAR_RING = 256
 HORIZONS = 4
+NETWORK_COUNT = 3
+HIDDEN = 8
+OUTPUTS = 2
+FIRST_WEIGHTS = 128
+LAST_WEIGHTS = 16
+NETWORK_VERSION = 1
 
 
 class Parameter(IntEnum):
@@ -78,6 +84,7 @@ class CommandOp(IntEnum):
     SET_ENTER = 4
     SET_EXIT = 5
     SET_PARAMETER = 6
+    LOAD_NETWORK = 7
 
 
 class Event(IntFlag):
@@ -230,6 +237,21 @@ class Signal(IntEnum):
     VALUE = 24
 
 
+class NetworkName(IntEnum):
+    """cwts_network_name of cwts.h."""
+
+    CASCADE = 0
+    WHALE = 1
+    VALUE = 2
+
+
+class Link(IntEnum):
+    """cwts_link of cwts.h."""
+
+    LINEAR = 0
+    LOGISTIC = 1
+
+
 FRAME = np.dtype(
     {
         "names": ["recv_ns", "length", "stream", "kind"],
@@ -252,6 +274,35 @@ PARAMETER_COMMAND = np.dtype(
         "formats": ["<u4", "<u4", "<u4", "<u4"],
         "offsets": [0, 4, 8, 12],
         "itemsize": 16,
+    }
+)
+NETWORK = np.dtype(
+    {
+        "names": ["mean", "scale", "w1", "b1", "w2", "b2", "limit", "version", "outputs", "link", "seed", "spare"],
+        "formats": [
+            ("<f4", (16,)),
+            ("<f4", (16,)),
+            ("<f4", (128,)),
+            ("<f4", (8,)),
+            ("<f4", (16,)),
+            ("<f4", (2,)),
+            "<f4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+        ],
+        "offsets": [0, 64, 128, 640, 672, 736, 744, 748, 752, 756, 760, 764],
+        "itemsize": 768,
+    }
+)
+NETWORK_COMMAND = np.dtype(
+    {
+        "names": ["op", "index", "spare", "network"],
+        "formats": ["<u4", "<u4", "<u8", NETWORK],
+        "offsets": [0, 4, 8, 16],
+        "itemsize": 784,
     }
 )
 CONFIG = np.dtype(
@@ -629,10 +680,10 @@ LIQUIDATION = np.dtype(
 )
 NETWORKS = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": ["loaded", "spare_word", "spare", "network"],
+        "formats": ["<u4", "<u4", ("<u8", (7,)), (NETWORK, (3,))],
+        "offsets": [0, 4, 8, 64],
+        "itemsize": 2368,
     }
 )
 DECISION = np.dtype(
@@ -1137,15 +1188,15 @@ BLOCK = np.dtype(
             133376,
             133440,
             133504,
-            133568,
-            330240,
-            2446208,
-            2970496,
-            2972096,
-            2972736,
-            3006016,
-            3007680,
+            135872,
+            332544,
+            2448512,
+            2972800,
+            2974400,
+            2975040,
+            3008320,
+            3009984,
         ],
-        "itemsize": 3008192,
+        "itemsize": 3010496,
     }
 )
