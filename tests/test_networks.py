@@ -33,7 +33,8 @@ def random_network(name: str, seed: int, size: float = 1.0) -> Any:
     count = networks.OUTPUTS[name]
     return networks.network(
         name, mean=rng.normal(size=16), scale=np.exp(rng.normal(size=16)), w1=rng.normal(size=(16, 8)) * size / 4,
-        b1=rng.normal(size=8), w2=rng.normal(size=(count, 8)) * size / 3, b2=rng.normal(size=count), limit=4.0, seed=seed,
+        b1=rng.normal(size=8), w2=rng.normal(size=(count, 8)) * size / 3, b2=rng.normal(size=count),
+        limit=4.0, seed=seed,
     )  # fmt: skip
 
 
@@ -179,7 +180,7 @@ def test_a_weights_file_keeps_every_bit(tmp_path_factory: pytest.TempPathFactory
              '{"format": "cwts-networks-1", "networks": {"owl": 1}}'],
 )  # fmt: skip
 def test_a_file_that_is_no_weights_file_is_one_clear_line(text: str) -> None:
-    with pytest.raises(InputError, match="^weights: "):
+    with pytest.raises(InputError, match=r"^weights: "):
         networks.parse(text)
 
 

@@ -44,7 +44,7 @@ def network(
     name: str, *, mean: ArrayLike, scale: ArrayLike, w1: ArrayLike, b1: ArrayLike, w2: ArrayLike, b2: ArrayLike,
     limit: float, seed: int = 0,
 ) -> Network:  # fmt: skip
-    """A `cwts_network`. w1: [input][hidden], w2: [output][hidden]. Raises InputError where the kernel would refuse it."""
+    """A `cwts_network`. w1: [input][hidden], w2: [output][hidden]. Raises InputError where the kernel would."""
     outputs = OUTPUTS.get(name, 0)
     if not outputs:
         raise InputError(f"no network {name!r}: expected one of {', '.join(OUTPUTS)}")
@@ -72,7 +72,7 @@ def network(
             made[key][: flat.size] = flat
         else:
             made[key] = array
-    if not (isinstance(seed, int) and 0 <= seed < 1 << 32):
+    if not 0 <= seed < 1 << 32:
         raise InputError(f"{name}.seed: expected a number of 32 bits")
     made["version"], made["outputs"], made["link"], made["seed"] = layout.NETWORK_VERSION, outputs, LINKS[name], seed
     return made

@@ -131,7 +131,7 @@ def collect(source: Source, limit: int | None = None) -> Rows:
     return Rows(name, np.array(time), np.array(rows), mid, micro, spread_, np.array(trades).reshape(-1, 3))
 
 
-# -- labels -------------------------------------------------------------------------------------------------------------
+# -- labels -----------------------------------------------------------------------------------------------------------
 
 
 def value_labels(rows: Rows) -> tuple[NDArray[np.int64], Floats]:
@@ -201,7 +201,7 @@ def whale_labels(rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDAr
     return found, moved > rows.spread[found] / 2, towards
 
 
-# -- evaluation ---------------------------------------------------------------------------------------------------------
+# -- evaluation -------------------------------------------------------------------------------------------------------
 
 
 def auc(labels: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> float:
@@ -310,7 +310,7 @@ def evaluate(
     return card
 
 
-# -- fitting ------------------------------------------------------------------------------------------------------------
+# -- fitting ----------------------------------------------------------------------------------------------------------
 
 
 def _build(name: str, pairs: Mapping[str, NDArray[np.float64]], seed: int, gain: float = 1.0) -> Network:

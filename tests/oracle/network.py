@@ -1,4 +1,4 @@
-"""The three networks of docs/networks.md in float64, from the definition: what the kernel's float32 must be close to."""
+"""The three networks of docs/networks.md in float64, from the definition."""
 
 from __future__ import annotations
 
