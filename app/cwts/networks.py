@@ -129,8 +129,8 @@ def parse(text: str | bytes, name: str = "weights") -> Weights:
         if not isinstance(parts, dict) or not wanted <= set(parts) <= wanted | {"seed"}:
             raise InputError(f"{name}: {key}: expected {', '.join(sorted(wanted))}")
         try:
-            networks[key] = network(key, **parts)
-        except InputError as error:
+            networks[key] = network(key, **{**parts, "seed": int(parts.get("seed", 0))})
+        except (InputError, TypeError, ValueError) as error:
             raise InputError(f"{name}: {error}") from None
     card = found.get("card")
     return Weights(networks, card if isinstance(card, dict) else {})
