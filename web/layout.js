@@ -47,6 +47,12 @@ export const CONSTANTS = {
   PANARCHY_CELLS: 4096,
   SWINGS: 16,
   FIBONACCI_LEVELS: 256,
+  NETWORK_COUNT: 3,
+  HIDDEN: 8,
+  OUTPUTS: 2,
+  FIRST_WEIGHTS: 128,
+  LAST_WEIGHTS: 16,
+  NETWORK_VERSION: 1,
 };
 
 /** @type {Record<string, Record<string, number>>} */
@@ -56,7 +62,7 @@ export const ENUMS = {
   cwts_contract: { SPOT: 0, LINEAR: 1, INVERSE: 2 },
   cwts_side: { BID: 0, ASK: 1 },
   cwts_kind: { RAW: 0, TIMER: 1, COMMAND: 2 },
-  cwts_command_op: { RESET_BOOK: 1, HALT: 2, RESUME: 3, SET_ENTER: 4, SET_EXIT: 5, SET_PARAMETER: 6 },
+  cwts_command_op: { RESET_BOOK: 1, HALT: 2, RESUME: 3, SET_ENTER: 4, SET_EXIT: 5, SET_PARAMETER: 6, LOAD_NETWORK: 7 },
   cwts_event: { BOOK: 1, TRADE: 2, TICKER: 4, SYNCED: 8, GAP: 16, NEED_SNAPSHOT: 32, MALFORMED: 64, ACTION: 128, FILL: 256, REJECT: 512, LIQUIDATION: 2048, IGNORED: 1024 },
   cwts_error: { FRAME: -1, BLOCK: -2, CONFIG: -3 },
   cwts_sync_reason: { START: 0, OK: 1, GAP: 2, CHECKSUM: 3, OLD_SNAPSHOT: 4, RESET: 5, OVERFLOW: 6 },
@@ -67,6 +73,8 @@ export const ENUMS = {
   cwts_part: { BOOK: 1, FEATURES: 2, DECISION: 4, PUBLISH: 8, BRAIN: 16, ALL: 31 },
   cwts_feature: { SPREAD: 0, MICRO: 1, IMBALANCE_1: 2, IMBALANCE_5: 3, IMBALANCE_10: 4, IMBALANCE_20: 5, FLOW_1S: 6, FLOW_10S: 7, RETURN_1S: 8, RETURN_10S: 9, VOLATILITY_10S: 10, VOLATILITY_60S: 11, TRADE_RATE: 12, UPDATE_RATE: 13, OFI_1S: 14, DEPTH: 15 },
   cwts_signal: { WHALE_PRESSURE: 0, WHALE_CONFIDENCE: 1, NEST_BID: 2, NEST_ASK: 3, CRITICALITY: 4, BRANCHING: 5, AVALANCHE: 6, SWAN_PROBABILITY: 7, SWAN_ALARM: 8, VACUUM: 9, PHASE: 10, RISK: 11, FIBONACCI: 12, CONFLUENCE: 13, CONVEXITY: 14, ANTIFRAGILITY: 15, LIQUIDATION_UP: 16, LIQUIDATION_DOWN: 17, LIQUIDATION_UP_MASS: 18, LIQUIDATION_DOWN_MASS: 19, CASCADE_UP: 20, CASCADE_DOWN: 21, WHALE_UP: 22, WHALE_DOWN: 23, VALUE: 24 },
+  cwts_network_name: { CASCADE: 0, WHALE: 1, VALUE: 2 },
+  cwts_link: { LINEAR: 0, LOGISTIC: 1 },
   cwts_nest_kind: { RESTING: 1, ICEBERG: 2, NEAR: 4, AWAY: 8 },
 };
 
@@ -95,6 +103,32 @@ export const LAYOUT = {
       value: { offset: 4, type: "u32", count: 0 },
       parameter: { offset: 8, type: "u32", count: 0 },
       spare: { offset: 12, type: "u32", count: 0 },
+    },
+  },
+  cwts_network: {
+    size: 768,
+    fields: {
+      mean: { offset: 0, type: "f32", count: 16 },
+      scale: { offset: 64, type: "f32", count: 16 },
+      w1: { offset: 128, type: "f32", count: 128 },
+      b1: { offset: 640, type: "f32", count: 8 },
+      w2: { offset: 672, type: "f32", count: 16 },
+      b2: { offset: 736, type: "f32", count: 2 },
+      limit: { offset: 744, type: "f32", count: 0 },
+      version: { offset: 748, type: "u32", count: 0 },
+      outputs: { offset: 752, type: "u32", count: 0 },
+      link: { offset: 756, type: "u32", count: 0 },
+      seed: { offset: 760, type: "u32", count: 0 },
+      spare: { offset: 764, type: "u32", count: 0 },
+    },
+  },
+  cwts_network_command: {
+    size: 784,
+    fields: {
+      op: { offset: 0, type: "u32", count: 0 },
+      index: { offset: 4, type: "u32", count: 0 },
+      spare: { offset: 8, type: "u64", count: 0 },
+      network: { offset: 16, type: "cwts_network", count: 0 },
     },
   },
   cwts_config: {
@@ -539,9 +573,12 @@ export const LAYOUT = {
     },
   },
   cwts_networks: {
-    size: 64,
+    size: 2368,
     fields: {
-      spare: { offset: 0, type: "u64", count: 8 },
+      loaded: { offset: 0, type: "u32", count: 0 },
+      spare_word: { offset: 4, type: "u32", count: 0 },
+      spare: { offset: 8, type: "u64", count: 7 },
+      network: { offset: 64, type: "cwts_network", count: 3 },
     },
   },
   cwts_decision: {
@@ -751,7 +788,7 @@ export const LAYOUT = {
     },
   },
   cwts_block: {
-    size: 3089344,
+    size: 3091648,
     fields: {
       header: { offset: 0, type: "cwts_header", count: 0 },
       config: { offset: 64, type: "cwts_config", count: 0 },
@@ -769,14 +806,14 @@ export const LAYOUT = {
       antifragility: { offset: 186752, type: "cwts_antifragility", count: 0 },
       liquidation: { offset: 187200, type: "cwts_liquidation", count: 0 },
       networks: { offset: 214656, type: "cwts_networks", count: 0 },
-      tape: { offset: 214720, type: "cwts_tape", count: 0 },
-      side: { offset: 411392, type: "cwts_side_book", count: 2 },
-      stage: { offset: 2527360, type: "cwts_level", count: 32768 },
-      published: { offset: 3051648, type: "cwts_published", count: 0 },
-      counters: { offset: 3053248, type: "cwts_counters", count: 0 },
-      latency: { offset: 3053888, type: "cwts_latencies", count: 8 },
-      format: { offset: 3087168, type: "cwts_format", count: 2 },
-      shape: { offset: 3088832, type: "cwts_shape", count: 0 },
+      tape: { offset: 217024, type: "cwts_tape", count: 0 },
+      side: { offset: 413696, type: "cwts_side_book", count: 2 },
+      stage: { offset: 2529664, type: "cwts_level", count: 32768 },
+      published: { offset: 3053952, type: "cwts_published", count: 0 },
+      counters: { offset: 3055552, type: "cwts_counters", count: 0 },
+      latency: { offset: 3056192, type: "cwts_latencies", count: 8 },
+      format: { offset: 3089472, type: "cwts_format", count: 2 },
+      shape: { offset: 3091136, type: "cwts_shape", count: 0 },
     },
   },
 };

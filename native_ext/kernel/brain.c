@@ -30,7 +30,10 @@ static void brain_update(cwts_block *k, i64 now, u64 before, u32 events) {
             liquidation_trade(k, t);
         }
     }
-    if (mid2 <= 0) return;
+    if (mid2 <= 0) {
+        networks_clear(k);
+        return;
+    }
     if (events & CWTS_EV_BOOK) whale_book(k, now);
     networks_run(k);
 }

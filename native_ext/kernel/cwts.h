@@ -68,7 +68,13 @@ enum {
     CWTS_SWAN_BINS = 96,          /* of absolute normalised returns */
     CWTS_PANARCHY_CELLS = 4096,   /* 16 steps each of potential, connectedness, resilience */
     CWTS_SWINGS = 16,             /* swings whose levels are kept, the current leg among them; a power of two */
-    CWTS_FIBONACCI_LEVELS = 256   /* 16 ratios of each */
+    CWTS_FIBONACCI_LEVELS = 256,  /* 16 ratios of each */
+    CWTS_NETWORK_COUNT = 3,       /* their names are cwts_network_name below */
+    CWTS_HIDDEN = 8,              /* hidden units of a network: the eight virtual lanes */
+    CWTS_OUTPUTS = 2,             /* most outputs of a network */
+    CWTS_FIRST_WEIGHTS = 128,     /* CWTS_FEATURE_COUNT * CWTS_HIDDEN */
+    CWTS_LAST_WEIGHTS = 16,       /* CWTS_OUTPUTS * CWTS_HIDDEN */
+    CWTS_NETWORK_VERSION = 1
 };
 
 /* Which protocol the raw messages speak. */
@@ -92,7 +98,8 @@ enum cwts_command_op {
     CWTS_COMMAND_RESUME = 3,
     CWTS_COMMAND_SET_ENTER = 4,   /* decision thresholds at run time: value is the float32's bits */
     CWTS_COMMAND_SET_EXIT = 5,
-    CWTS_COMMAND_SET_PARAMETER = 6 /* cwts_parameter_command */
+    CWTS_COMMAND_SET_PARAMETER = 6, /* cwts_parameter_command */
+    CWTS_COMMAND_LOAD_NETWORK = 7 /* cwts_network_command */
 };
 
 /* The bit set that cwts_feed returns: what happened in the batch. */
@@ -258,6 +265,37 @@ typedef struct cwts_parameter_command {
     uint32_t parameter;           /* cwts_parameter */
     uint32_t spare;
 } cwts_parameter_command;
+
+/* Which network, and what its outputs are; definitions in docs/networks.md. */
+enum cwts_network_name { CWTS_NETWORK_CASCADE = 0, CWTS_NETWORK_WHALE = 1, CWTS_NETWORK_VALUE = 2 };
+
+enum cwts_link {
+    CWTS_LINK_LINEAR = 0,         /* as it is, clamped: basis points */
+    CWTS_LINK_LOGISTIC = 1        /* a probability */
+};
+
+/* The weights of a network of 16 inputs, 8 hidden units (ReLU) and 1 or 2 outputs. All zeros: none. */
+typedef struct cwts_network {
+    float mean[CWTS_FEATURE_COUNT]; /* z = clamp((x - mean) * scale, -limit, limit) */
+    float scale[CWTS_FEATURE_COUNT];
+    float w1[CWTS_FIRST_WEIGHTS]; /* of input i to hidden unit h at [8 i + h] */
+    float b1[CWTS_HIDDEN];
+    float w2[CWTS_LAST_WEIGHTS];  /* of hidden unit h to output o at [8 o + h] */
+    float b2[CWTS_OUTPUTS];
+    float limit;
+    uint32_t version;             /* CWTS_NETWORK_VERSION; 0: none */
+    uint32_t outputs;             /* 1 or 2 */
+    uint32_t link;                /* cwts_link */
+    uint32_t seed;                /* of its training */
+    uint32_t spare;
+} cwts_network;
+
+typedef struct cwts_network_command {
+    uint32_t op;
+    uint32_t index;               /* cwts_network_name */
+    uint64_t spare;
+    cwts_network network;         /* version 0 takes the network out */
+} cwts_network_command;
 
 typedef struct cwts_config {
     uint32_t abi;
@@ -675,7 +713,10 @@ typedef struct cwts_liquidation {
 
 /* The three networks: network.c, docs/networks.md. */
 typedef struct cwts_networks {
-    uint64_t spare[8];
+    uint32_t loaded;              /* bit n: network n */
+    uint32_t spare_word;
+    uint64_t spare[7];
+    cwts_network network[CWTS_NETWORK_COUNT];
 } cwts_networks;
 
 typedef struct cwts_decision {
@@ -912,6 +953,10 @@ CWTS_API void cwts_latency(void *block, uint32_t stage, int64_t ns);
 
 /* Copies the published snapshot without a lock, from any thread. Returns 1, or 0 if the writer was inside all along. */
 CWTS_API int32_t cwts_read(const void *block, cwts_snapshot *out);
+
+/* A network over many rows: `features` holds 16 floats a row, `out` gets `outputs` floats a row, the same bits as one row at a
+ * time. Returns the number of rows, or CWTS_E_CONFIG where the network is not valid. */
+CWTS_API int32_t cwts_network_batch(const cwts_network *network, const float *features, float *out, uint32_t rows);
 
 #ifdef __cplusplus
 }

@@ -25,6 +25,7 @@ CHECK_LAYOUT(cwts_fibonacci);
 CHECK_LAYOUT(cwts_antifragility);
 CHECK_LAYOUT(cwts_liquidation);
 CHECK_LAYOUT(cwts_networks);
+CHECK_LAYOUT(cwts_network);
 CHECK_LAYOUT(cwts_published);
 CHECK_LAYOUT(cwts_counters);
 CHECK_LAYOUT(cwts_latencies);
@@ -109,6 +110,8 @@ static u32 command(cwts_block *k, const u8 *payload, u32 length, i64 now) {
         k->config.parameter[i] = value;
         return 0;
     }
+    case CWTS_COMMAND_LOAD_NETWORK:
+        return network_load(k, payload, length) ? 0 : malformed(k);
     default:
         return malformed(k);
     }

@@ -55,6 +55,8 @@ PREFIXES = {
     "stage": "STAGE_",
     "part": "PART_",
     "feature": "F_",
+    "network_name": "NETWORK_",
+    "link": "LINK_",
     "signal": "S_",
     "parameter": "P_",
     "nest_kind": "NEST_",

@@ -46,6 +46,12 @@ SWAN_BINS = 96
 PANARCHY_CELLS = 4096
 SWINGS = 16
 FIBONACCI_LEVELS = 256
+NETWORK_COUNT = 3
+HIDDEN = 8
+OUTPUTS = 2
+FIRST_WEIGHTS = 128
+LAST_WEIGHTS = 16
+NETWORK_VERSION = 1
 
 
 class Parameter(IntEnum):
@@ -155,6 +161,7 @@ class CommandOp(IntEnum):
     SET_ENTER = 4
     SET_EXIT = 5
     SET_PARAMETER = 6
+    LOAD_NETWORK = 7
 
 
 class Event(IntFlag):
@@ -319,6 +326,21 @@ class Signal(IntEnum):
     VALUE = 24
 
 
+class NetworkName(IntEnum):
+    """cwts_network_name of cwts.h."""
+
+    CASCADE = 0
+    WHALE = 1
+    VALUE = 2
+
+
+class Link(IntEnum):
+    """cwts_link of cwts.h."""
+
+    LINEAR = 0
+    LOGISTIC = 1
+
+
 class NestKind(IntFlag):
     """cwts_nest_kind of cwts.h."""
 
@@ -350,6 +372,35 @@ PARAMETER_COMMAND = np.dtype(
         "formats": ["<u4", "<u4", "<u4", "<u4"],
         "offsets": [0, 4, 8, 12],
         "itemsize": 16,
+    }
+)
+NETWORK = np.dtype(
+    {
+        "names": ["mean", "scale", "w1", "b1", "w2", "b2", "limit", "version", "outputs", "link", "seed", "spare"],
+        "formats": [
+            ("<f4", (16,)),
+            ("<f4", (16,)),
+            ("<f4", (128,)),
+            ("<f4", (8,)),
+            ("<f4", (16,)),
+            ("<f4", (2,)),
+            "<f4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+        ],
+        "offsets": [0, 64, 128, 640, 672, 736, 744, 748, 752, 756, 760, 764],
+        "itemsize": 768,
+    }
+)
+NETWORK_COMMAND = np.dtype(
+    {
+        "names": ["op", "index", "spare", "network"],
+        "formats": ["<u4", "<u4", "<u8", NETWORK],
+        "offsets": [0, 4, 8, 16],
+        "itemsize": 784,
     }
 )
 CONFIG = np.dtype(
@@ -1117,10 +1168,10 @@ LIQUIDATION = np.dtype(
 )
 NETWORKS = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": ["loaded", "spare_word", "spare", "network"],
+        "formats": ["<u4", "<u4", ("<u8", (7,)), (NETWORK, (3,))],
+        "offsets": [0, 4, 8, 64],
+        "itemsize": 2368,
     }
 )
 DECISION = np.dtype(
@@ -1638,15 +1689,15 @@ BLOCK = np.dtype(
             186752,
             187200,
             214656,
-            214720,
-            411392,
-            2527360,
-            3051648,
-            3053248,
-            3053888,
-            3087168,
-            3088832,
+            217024,
+            413696,
+            2529664,
+            3053952,
+            3055552,
+            3056192,
+            3089472,
+            3091136,
         ],
-        "itemsize": 3089344,
+        "itemsize": 3091648,
     }
 )
