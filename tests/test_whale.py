@@ -97,7 +97,7 @@ class Watched:
         assert self.signals == pytest.approx([twin.pressure, twin.confidence, *twin.nest], rel=1e-5, abs=1e-6)
 
 
-# -- agreement ----------------------------------------------------------------------------------------------------------
+# -- agreement --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("file", "exchange", "symbol"), CAPTURES[:4], ids=[e for _, e, _ in CAPTURES[:4]])
@@ -155,7 +155,7 @@ def test_random_markets(engine_name: str, seed: int) -> None:
     assert sum(s.pulled for s in m.twin.sides) > 0
 
 
-# -- whales that take ---------------------------------------------------------------------------------------------------
+# -- whales that take -------------------------------------------------------------------------------------------------
 
 
 def tell(m: Watched, qty: str, *, sold: bool = False, ms: int = 0, after: int = 0, price: str = "100") -> None:
@@ -230,7 +230,7 @@ SEEDS = range(2)
 def found(engine_name: str, plan: Plan | None, **changed: float) -> Found:
     total = np.zeros(4, int)
     for seed in SEEDS:
-        tape = background(1500, seed)
+        tape = background(1200, seed)
         p99 = float(np.percentile(cluster_sizes(tape), 99))
         one = detect(tape, planted(tape, plan, p99, seed + 100) if plan else [], engine_name, **changed)
         total += one.whales, one.detected, one.clusters, one.false_alarms
@@ -246,7 +246,7 @@ def test_a_share_of_clusters_as_asked_for_are_false_alarms(engine_name: str) -> 
 def test_whales_of_five_times_the_99th_percentile_are_found(engine_name: str, plan: Plan) -> None:
     """At least 90 % of them, at 1 % false alarms, also when they are split within the gap."""
     result = found(engine_name, plan)
-    assert result.whales > 60
+    assert result.whales > 40
     assert result.rate >= 0.9
     assert result.false_alarm_rate <= 0.01
 
@@ -258,7 +258,7 @@ def test_what_cannot_be_found(engine_name: str) -> None:
     assert found(engine_name, Plan(5, 1, every_s=7), quantile=0.95).rate > 0.9
 
 
-# -- nests --------------------------------------------------------------------------------------------------------------
+# -- nests ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_large_level_becomes_a_nest_when_it_has_stood(engine_name: str) -> None:
@@ -369,7 +369,7 @@ def test_a_level_that_is_eaten_once_is_no_iceberg(engine_name: str) -> None:
     m.check()
 
 
-# -- when something is missing ------------------------------------------------------------------------------------------
+# -- when something is missing ----------------------------------------------------------------------------------------
 
 
 def test_an_invalid_book_has_no_nests_and_the_quantiles_stay(engine_name: str) -> None:

@@ -23,8 +23,8 @@ Print = tuple[int, int, int]  # when, quantity in 0.001, aggressor
 
 
 def background(seconds: float, seed: int, *, rate: float = 6.0) -> list[Print]:
-    """Orders at random, log-normal as those of the recordings (99th percentile over median: 200), in one to four prints;
-    the side of the next one is more often the same."""
+    """Orders at random, log-normal about as those of the recordings, in one to four prints; the side of the next one is
+    more often the same."""
     rng = random.Random(seed)
     prints: list[Print] = []
     ns, aggressor = float(START_NS), 1
@@ -52,8 +52,8 @@ def cluster_sizes(prints: Iterable[Print]) -> NDArray[np.float64]:
 
 @dataclass
 class Plan:
-    """How whales are planted: each is `times` the 99th percentile of clusters, in `children` orders, `stealth` of the gap
-    apart on average."""
+    """How whales are planted: each is `times` the 99th percentile of clusters, in `children` orders that are `stealth`
+    gaps apart on average."""
 
     times: float
     children: int = 1
@@ -86,7 +86,8 @@ def config(**changed: float) -> bytes:
 def trade_frame(number: int, one: Print) -> bytes:
     ns, qty, aggressor = one
     maker = "false" if aggressor > 0 else "true"
-    text = f'{{"e":"trade","E":{ns // MS},"T":{ns // MS},"s":"BTCUSDT","t":{number},"p":"100","q":"{qty / 1000:.3f}","m":{maker}}}'
+    head = f'"e":"trade","E":{ns // MS},"T":{ns // MS},"s":"BTCUSDT","t":{number}'
+    text = f'{{{head},"p":"100","q":"{qty / 1000:.3f}","m":{maker}}}'
     return frame(text.encode(), ns)
 
 
@@ -109,8 +110,8 @@ class Found:
 def detect(
     prints: list[Print], whales: list[list[Print]], engine_name: str, warm_s: float = 200.0, **changed: float
 ) -> Found:
-    """Feeds both in order of time. A whale is detected where its side's open cluster is one before its last child's gap is
-    over; any other cluster that becomes one is a false alarm."""
+    """Feeds both in order of time. A whale is found where the cluster that its newest child is in counts as one; any
+    cluster without a whale's child in it that does is a false alarm."""
     engine = Engine(config(**changed), kernel=engine_name)
     first, counted, prints_of = (engine.view["whale"]["open"][name] for name in ("first_ns", "counted", "prints"))
     tape = [(p, -1) for p in prints] + [(child, i) for i, whale in enumerate(whales) for child in whale]

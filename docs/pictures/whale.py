@@ -1,4 +1,4 @@
-"""Draws whale.svg (a recording: price and whales, nests, pressure) and whale-roc.svg (planted whales). Needs matplotlib.
+"""Draws whale.svg (a recording with its whales and nests) and whale-roc.svg (planted whales). Needs matplotlib.
 
 python docs/pictures/whale.py, from the repository's root.
 """
@@ -29,12 +29,14 @@ from whale_scenes import Plan, background, cluster_sizes, detect, planted  # noq
 GREY, BUY, SELL = "#808890", "#2a9d6f", "#d1495b"
 mpl.rcParams |= {
     "svg.hashsalt": "whale", "svg.fonttype": "none", "figure.facecolor": "none", "axes.facecolor": "none",
-    "savefig.facecolor": "none", "text.color": GREY, "axes.labelcolor": GREY, "axes.edgecolor": GREY, "xtick.color": GREY,
+    "savefig.facecolor": "none", "text.color": GREY,
+    "axes.labelcolor": GREY, "axes.edgecolor": GREY, "xtick.color": GREY,
     "ytick.color": GREY, "font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
 }  # fmt: skip
 
 
 def recording() -> None:
+    """Price with whales and nests, pressure below."""
     file, exchange, symbol = CAPTURES[0]
     path = ROOT / "tests" / "data" / file
     engine = Engine(setup_of(path, exchange, symbol).config)
@@ -83,6 +85,7 @@ def recording() -> None:
 
 
 def roc() -> None:
+    """Whales found against false alarms, over the quantile."""
     plans = [
         ("5 × p99, one order", Plan(5, 1), "-", BUY),
         ("5 × p99, 20 orders within the gap", Plan(5, 20), "--", BUY),
