@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cwts import bench_transport
 from cwts.config import Settings, build_config
-from cwts.errors import InputError
+from cwts.errors import CwtsError, InputError
 from cwts.kernel import Engine, layout
 from cwts.recording import FRAME, Recording, payloads
 from cwts.replay import Setup, prepare
@@ -318,6 +319,10 @@ def measure(rounds: int = ROUNDS, progress: Callable[[str], None] = lambda _: No
         "stages": _stages(medians),
         "missing": missing,
     }
+    try:
+        result["transport"] = bench_transport.measure(CAPTURE, progress=progress)
+    except (CwtsError, OSError) as error:
+        missing["transport"] = str(error)
     progress("the page")
     result["page"] = _page()
     result["ratios"] = _ratios(result["ns"], result["page"])
@@ -382,9 +387,11 @@ def human(result: dict[str, Any]) -> str:
         for stage, row in stages.items():
             lines.append(f"  {stage:<50}{row['p50']:>10,.0f}{row['mean']:>10,.0f}{'':>10}{row['batch']:>10,.0f}")
     lines += ["", *(f"{name.replace('_', ' '):<52}{value:>10.2f}" for name, value in result["ratios"].items())]
+    if "transport" in result:
+        lines += ["", bench_transport.human(result["transport"]), ""]
     for where, measured in result["page"].items():
-        what = (
-            measured.get("error") or f"{measured['ns']['depth']['engine']:,} ns a depth message, {measured['userAgent']}"
+        what = measured.get("error") or (
+            f"{measured['ns']['depth']['engine']:,} ns a depth message, {measured['userAgent']}"
         )
         lines.append(f"{where}: {what}")
     lines += [f"not measured: {name}: {why}" for name, why in result["missing"].items()]
