@@ -7,6 +7,7 @@ OPEN ?= 1
 FUZZ_SECONDS ?= 10
 FUZZ_RUNS ?= 10000000
 TORTURE_SECONDS ?= 3
+SOAK_SECONDS ?= 600
 TORTURE_READS ?= 100000000
 
 .NOTPARALLEL:
@@ -186,9 +187,12 @@ torture-short: system-test $(TORTURES) ## ThreadSanitizer on the lock-free parts
 torture: torture-short $(TORTURES:build/torture/%=build/torture-fast/%) test-slow ## the same optimised for TORTURE_READS reads (10^8), and the slow tests
 	@for torture in $(TORTURES:build/torture/%=build/torture-fast/%); do $$torture 3600 $(TORTURE_READS); done
 
-.PHONY: test-slow test-schedules
+.PHONY: test-slow test-schedules soak
 test-schedules: site ## 1,000 random fault schedules against the simulated exchange (CWTS_SCHEDULES=1000)
 	CWTS_ENGINE=native $(BIN)/pytest -q -m slow tests/live -k thousand
+
+soak: site ## 1,000 messages a second for SOAK_SECONDS (600), then 100,000 at once: nothing lost, memory flat
+	CWTS_ENGINE=native CWTS_SOAK_SECONDS=$(SOAK_SECONDS) CWTS_BURST=100000 $(BIN)/pytest -q -s -m slow tests/live/test_soak.py
 
 test-slow: site
 	CWTS_ENGINE=native $(BIN)/pytest -q -m slow

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cwts import bench_transport
 from cwts.config import Settings, build_config
-from cwts.errors import InputError
+from cwts.errors import CwtsError, InputError
 from cwts.kernel import Engine, layout
 from cwts.recording import FRAME, Recording, payloads
 from cwts.replay import Setup, prepare
@@ -44,7 +45,8 @@ STAGES = (
     ("book", layout.Part.BOOK),
     ("features", layout.Part.BOOK | layout.Part.FEATURES),
     ("decision", layout.Part.BOOK | layout.Part.FEATURES | layout.Part.DECISION),
-    ("publish", layout.Part.ALL),
+    ("publish", layout.Part.BOOK | layout.Part.FEATURES | layout.Part.DECISION | layout.Part.PUBLISH),
+    ("brain", layout.Part.ALL),
 )
 # One name a line in the table: (key, what it is).
 ROWS = (
@@ -393,6 +395,10 @@ def measure(rounds: int = ROUNDS, progress: Callable[[str], None] = lambda _: No
         "networks": inference,
         "missing": missing,
     }
+    try:
+        result["transport"] = bench_transport.measure(CAPTURE, progress=progress)
+    except (CwtsError, OSError) as error:
+        missing["transport"] = str(error)
     progress("the page")
     result["page"] = _page()
     result["ratios"] = _ratios(result["ns"], result["page"])
@@ -460,10 +466,11 @@ def human(result: dict[str, Any]) -> str:
         lines += ["", "networks: ns a single inference (p50), ns a row of a batch, rate in operations a ns"]
         lines += [f"  {name.replace('_', ' '):<50}{value:>10.2f}" for name, value in result["networks"].items()]
     lines += ["", *(f"{name.replace('_', ' '):<52}{value:>10.2f}" for name, value in result["ratios"].items())]
+    if "transport" in result:
+        lines += ["", bench_transport.human(result["transport"]), ""]
     for where, measured in result["page"].items():
-        what = (
-            measured.get("error")
-            or f"{measured['ns']['depth']['engine']:,} ns a depth message, {measured['userAgent']}"
+        what = measured.get("error") or (
+            f"{measured['ns']['depth']['engine']:,} ns a depth message, {measured['userAgent']}"
         )
         lines.append(f"{where}: {what}")
     lines += [f"not measured: {name}: {why}" for name, why in result["missing"].items()]
