@@ -143,7 +143,8 @@ build/fuzz/kernel/stamp: $(KERNEL)
 	@rm -rf $(@D) && mkdir -p $(@D) && cp native_ext/kernel/*.[ch] $(@D)
 	@sed -i -e 's/CWTS_WINDOW = 65536/CWTS_WINDOW = 4096/; s/CWTS_WINDOW_WORDS = 1024/CWTS_WINDOW_WORDS = 64/' \
 	  -e 's/CWTS_SUMMARY_WORDS = 16/CWTS_SUMMARY_WORDS = 1/; s/CWTS_FAR = 32768/CWTS_FAR = 128/' \
-	  -e 's/CWTS_STAGE = 32768/CWTS_STAGE = 256/; s/CWTS_TRADES = 4096/CWTS_TRADES = 64/' $(@D)/cwts.h
+	  -e 's/CWTS_STAGE = 32768/CWTS_STAGE = 256/; s/CWTS_TRADES = 4096/CWTS_TRADES = 64/' \
+	  -e 's/CWTS_BAR_RING = 1024/CWTS_BAR_RING = 64/; s/CWTS_VOLUME_BAR_RING = 256/CWTS_VOLUME_BAR_RING = 8/' $(@D)/cwts.h
 	@sed -i 's/64 - 15/64 - 7/; s/1 << 15/1 << 7/' $(@D)/book.c
 	@sed -i '/CHECK_LAYOUT(cwts_side_book)/d' $(@D)/feed.c
 	@touch $@
