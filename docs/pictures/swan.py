@@ -83,7 +83,8 @@ def told(file: str, exchange: str, symbol: str) -> tuple[Engine, np.ndarray]:
                 rows.append([*engine.view["signals"]["value"][SIGNALS], float(swan["z"]), float(swan["threshold"])])
     swan, r = engine.view["swan"], np.array(rows)
     print(f"{file}: {seen} s, alarms {int(swan['alarms'])}, largest z {r[:, 3].max():.1f}, "
-          f"index {float(swan['hill']):.2f}, xi {float(swan['shape']):.2f}, P {r[-1, 0]:.3f}, vacuum median {np.median(r[:, 2]):.2f} "
+          f"index {float(swan['hill']):.2f}, xi {float(swan['shape']):.2f}, P {r[-1, 0]:.3f}, "
+          f"vacuum median {np.median(r[:, 2]):.2f} "
           f"99 % {np.quantile(r[:, 2], 0.99):.2f} most {r[:, 2].max():.2f}")  # fmt: skip
     return engine, r
 
@@ -104,8 +105,8 @@ def main() -> None:
     grey = "#808890"
     plt.rcParams |= {"text.color": grey, "axes.labelcolor": grey, "axes.edgecolor": grey, "xtick.color": grey,
                      "ytick.color": grey, "font.size": 9, "svg.fonttype": "none"}  # fmt: skip
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), width_ratios=[3, 2], layout="constrained")
-    left.fill_between(range(len(rows)), rows[:, 3], color=grey, lw=0, label="|z|: return over volatility")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.0), width_ratios=[3, 2], layout="constrained")
+    left.fill_between(range(len(rows)), rows[:, 3].round(1), color=grey, lw=0, label="|z|: return over volatility")
     left.plot(np.where(rows[:, 4] > 0, rows[:, 4], np.nan), color="#d9822b", label="threshold u")
     left.set(xlabel="seconds", ylabel="|z|", ylim=(0, None), title="Binance USD-M, 2024-08-08")
     other = left.twinx()
@@ -117,9 +118,10 @@ def main() -> None:
     swan = engine.view["swan"]
     edges = 2.0 ** (np.arange(96) // 8 - 6) * (1 + np.arange(96) % 8 / 8)
     above = swan["count"][::-1].cumsum()[::-1] / swan["count"].sum()
+    above[1::2] = 0  # every second bin is enough to see
     right.loglog(edges[above > 0], above[above > 0], "o", ms=3, color=grey, label="share of |z| above x")
     u, xi, beta = (float(swan[name]) for name in ("threshold", "shape", "scale"))
-    x = np.geomspace(u, 30, 50)
+    x = np.geomspace(u, 30, 10)
     right.loglog(x, float(swan["share"]) * (1 + xi * (x - u) / beta) ** (-1 / xi), color="#2f8fd0",
                  label=f"generalised Pareto, ξ = {xi:.2f}")  # fmt: skip
     right.set(xlabel="x", xlim=(0.1, 40), title="tail")
