@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from cwts.backtest.account import Run, Trade, open_captures, price_of, run
-from cwts.backtest.command import read_settings
 from cwts.backtest.metrics import buy_and_hold, drawdown, judge, profit, random_entries, slippage_share, terms, verdict
 from cwts.backtest.report import human, page
 from cwts.config import Settings
 from cwts.errors import InputError
+from cwts.settings import read_settings
 from market import CAPTURES, SECOND, START_NS, Market, compact, head
 from twins import EAGER
 

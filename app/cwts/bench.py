@@ -27,6 +27,7 @@ from cwts import bench_transport
 from cwts.config import Settings, build_config
 from cwts.errors import CwtsError, InputError
 from cwts.kernel import Engine, layout
+from cwts.networks import command_frames
 from cwts.recording import FRAME, Recording, payloads
 from cwts.replay import Setup, prepare
 
@@ -97,6 +98,7 @@ class _Work:
         setup = self.setup
         settings = Settings(parts=parts)
         engine = Engine(build_config(setup.instrument, settings, setup.survey.reference_price), kernel)
+        engine.feed(command_frames(setup.start))
         engine.feed(self.before)
         return engine
 

@@ -81,7 +81,7 @@ def open_recording(name: str, exchange: str, symbol: str, watch: Callable[[float
             price = fields["reference_price"]
             recording.known = Survey(**{**fields, "reference_price": Decimal(price) if price is not None else None})
         setup = prepare(recording, exchange, symbol)
-        _engine = Engine(setup.config)
+        _engine = setup.engine()
     except CwtsError as error:
         return json.dumps({"error": str(error)})
     _pieces = None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from cwts import __version__
 from cwts.errors import CwtsError, InputError
 from cwts.live_cli import add_commands
+from cwts.settings import add_arguments as add_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     replay.add_argument("--engine", choices=("native", "wasmtime"), default="native")
     replay.add_argument("--capital", type=_capital, metavar="N", help="paper account, in the settlement asset")
     replay.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
+    add_settings(replay)
     replay.set_defaults(run=_replay)
 
     backtest = commands.add_parser("backtest", help="what the paper account makes of recordings, next to baselines")
@@ -98,12 +100,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    from cwts.config import Settings
     from cwts.instruments import load_instrument
     from cwts.recording import Recording
     from cwts.replay import TerminalProgress, human, prepare, replay
+    from cwts.settings import settings_from
 
-    settings = Settings(capital=args.capital)
+    settings = settings_from(args)
     instrument = load_instrument(args.instruments, args.exchange, args.symbol) if args.instruments else None
     recording = Recording(args.capture)
     setup = prepare(recording, args.exchange, args.symbol, instrument=instrument, settings=settings)

@@ -81,6 +81,7 @@ class Settings:
     exit: float = 0.3  # score against the position that closes it
     weights: Mapping[str, float] = field(default_factory=_default_weights)  # by the names of layout.Feature
     parameters: Mapping[str, float] = field(default_factory=dict)  # by the names of cwts.parameters; others: defaults
+    networks: str = "shipped"  # the weights that come with CWTS, "none", or a weights file
     parts: int = int(layout.Part.ALL)  # which parts of a tick run: a benchmark wants some alone
 
     def __post_init__(self) -> None:

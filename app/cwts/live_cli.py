@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cwts.errors import CwtsError, InputError
+from cwts.settings import add_arguments as add_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +58,7 @@ def add_commands(
     run.add_argument("--budget", type=_number(0.001), default=10.0, metavar="MS", help="warn of slower ticks (10)")
     run.add_argument("--pin", type=_count, metavar="CORE", help="stay on this processor core")
     run.add_argument("--realtime", action="store_true", help="real-time priority")
+    add_settings(run)
     run.set_defaults(run=_run)
 
     record = commands.add_parser("record", help="record live data, exactly as an engine is fed")
@@ -111,13 +113,14 @@ def _options(args: argparse.Namespace, **more: Any) -> Options:
     from cwts.exchanges import SESSIONS
     from cwts.exchanges.base import Policy
     from cwts.run import Options, endpoint_options
+    from cwts.settings import settings_from
 
     if args.exchange not in SESSIONS:
         raise InputError(f"unknown exchange {args.exchange!r}: expected one of {', '.join(SESSIONS)}")
     return Options(
         args.exchange,
         tuple(symbol.upper() for symbol in args.symbol),
-        settings=Settings(capital=getattr(args, "capital", None)),
+        settings=settings_from(args) if "settings" in args else Settings(),
         endpoints=endpoint_options(args.exchange, args.simulate, args.endpoint),
         policy=Policy(replicas=args.replicas),
         ca_file=args.ca,
@@ -186,6 +189,7 @@ def _import(args: argparse.Namespace) -> int:
     from cwts.config import Settings
     from cwts.exchanges import SESSIONS
     from cwts.instruments import load_instrument
+    from cwts.networks import command_frames
     from cwts.recorder import Description, Recorder
     from cwts.recording import Recording
     from cwts.replay import prepare
@@ -201,6 +205,8 @@ def _import(args: argparse.Namespace) -> int:
         args.out, Description(args.exchange, setup.survey.symbol, setup.instrument, setup.config, {}, first)
     )
     try:
+        if setup.start:
+            recorder.tap(memoryview(command_frames(setup.start, first)))
         for batch in recording.batches():
             recorder.tap(batch)
     finally:

@@ -18,7 +18,7 @@ from cwts.kernel import layout
 from cwts.recording import FRAME
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -154,11 +154,23 @@ def load_command(name: str, net: Network | None) -> bytes:
     return command.tobytes()
 
 
-def load_frames(weights: Weights, recv_ns: int = 0) -> bytes:
-    """Command frames that load every network of `weights`: what a session begins with. At time 0 they move no clock."""
+def load_payloads(which: str) -> tuple[bytes, ...]:
+    """The commands that load the networks of `Settings.networks`. Raises InputError."""
+    if which == "none":
+        return ()
+    weights = load(SHIPPED if which == "shipped" else which)
+    return tuple(load_command(name, net) for name, net in weights.networks.items())
+
+
+def command_frames(payloads: Iterable[bytes], recv_ns: int = 0) -> bytes:
+    """Command frames: what a session begins with. At time 0 they move no clock."""
     frames = bytearray()
-    for name, net in weights.networks.items():
-        payload = load_command(name, net)
+    for payload in payloads:
         frames += FRAME.pack(recv_ns, len(payload), OWN_STREAM, int(layout.Kind.COMMAND)) + payload
         frames += bytes(-len(payload) % 8)
     return bytes(frames)
+
+
+def load_frames(weights: Weights, recv_ns: int = 0) -> bytes:
+    """Command frames that load every network of `weights`."""
+    return command_frames((load_command(name, net) for name, net in weights.networks.items()), recv_ns)

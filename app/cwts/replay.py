@@ -15,6 +15,7 @@ import numpy as np
 from cwts.config import Settings, build_config
 from cwts.instruments import Instrument, guess_instrument
 from cwts.kernel import Engine, layout, plain
+from cwts.networks import command_frames, load_payloads
 from cwts.recording import FRAME, Recording, Survey
 
 if TYPE_CHECKING:
@@ -33,6 +34,13 @@ class Setup:
     config: bytes
     notes: tuple[str, ...]  # what the person should know: guesses and limits
     warnings: tuple[str, ...]  # where the recording contradicts what was given
+    start: tuple[bytes, ...] = ()  # commands that the session begins with: networks. A recording of frames has its own
+
+    def engine(self, kernel: str = "native") -> Engine:
+        """A fresh engine, set up, before the first message."""
+        engine = Engine(self.config, kernel=kernel)
+        engine.feed(command_frames(self.start))
+        return engine
 
 
 def prepare(
@@ -73,7 +81,8 @@ def prepare(
     elif instrument.qty_decimals > 8:
         notes.append("quantities have more than 8 decimals: the book is kept and nothing is traded")
     config = build_config(instrument, settings, survey.reference_price)
-    return Setup(survey, instrument, settings, config, tuple(notes), tuple(warnings))
+    start = () if recorded is not None else load_payloads(settings.networks)
+    return Setup(survey, instrument, settings, config, tuple(notes), tuple(warnings), start)
 
 
 def replay(
@@ -87,7 +96,7 @@ def replay(
 
     `progress` is called with the share of the recording that has been read.
     """
-    engine = Engine(setup.config, kernel=kernel)
+    engine = setup.engine(kernel)
     notes = _resume(recording, engine, setup)
     valid = bool(engine.view["sync"]["synced"])
     started = time.perf_counter()

@@ -26,6 +26,7 @@ from cwts.exchanges.base import SECOND, Policy
 from cwts.instruments import load_instrument
 from cwts.kernel import Engine, layout, plain
 from cwts.metrics import MetricsServer, Sample, prometheus
+from cwts.networks import OWN_STREAM, load_payloads
 from cwts.recorder import Description, LineRecorder, Recorder, repair
 from cwts.recording import Survey
 from cwts.replay import Setup, summary
@@ -208,7 +209,8 @@ class Live:
             self.log("warning", f"{symbol}: no price yet, so spread and slippage are not limited")
         notes = _notes(instrument)
         survey = Survey(exchange, symbol, 0, 0, 0, instrument.price_decimals, instrument.qty_decimals, price, 0, 0)
-        return Setup(survey, instrument, options.settings, build_config(instrument, options.settings, price), notes, ())
+        config = build_config(instrument, options.settings, price)
+        return Setup(survey, instrument, options.settings, config, notes, (), load_payloads(options.settings.networks))
 
     @staticmethod
     def _error(error: BaseException, url: str) -> CwtsError:
@@ -254,6 +256,9 @@ class Live:
                 recorder = Recorder(options.record, description, state=engine.block.tobytes)
             self.log("info", f"recording to {recorder.files[0]}")
         sink = Sink(engine, self.now, tap=recorder.tap if recorder else None, budget_ns=int(options.budget_ms * 1e6))
+        for payload in setup.start:
+            sink.push(self.now(), OWN_STREAM, payload, int(layout.Kind.COMMAND))
+        sink.flush()
         for note in setup.notes:
             self.log("info", f"{setup.survey.symbol}: {note}")
         return Line(setup.survey.symbol, setup, engine, sink, recorder)

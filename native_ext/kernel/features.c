@@ -64,7 +64,8 @@ static void features_decay(cwts_features *f, i64 now) {
 
 static void features_trades(cwts_block *k, u64 before) {
     cwts_features *f = &k->features;
-    for (u64 i = before; i < k->tape.count; i++) {
+    u64 kept = k->tape.count > CWTS_TRADES ? k->tape.count - CWTS_TRADES : 0; /* one message may hold more than the ring */
+    for (u64 i = before > kept ? before : kept; i < k->tape.count; i++) {
         const cwts_trade *t = &k->tape.ring[i & (CWTS_TRADES - 1)];
         double qty = (double)t->qty, aggressor = (double)t->aggressor;
         f->flow_signed[0] += aggressor * qty;

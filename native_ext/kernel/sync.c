@@ -175,7 +175,7 @@ static int snapshot_is_foreign(const cwts_block *k, const update *u) {
     i64 ours = k->sync.touch[0].price ? k->sync.touch[0].price : k->tape.last_price, room = ours / 5;
     const cwts_level *levels = (const cwts_level *)u;
     if (ours <= 0) return 0;
-    return (u->count[CWTS_BID] && levels[u->offset[CWTS_BID]].price > ours + room)
+    return (u->count[CWTS_BID] && levels[u->offset[CWTS_BID]].price > add_saturating(ours, room))
         || (u->count[CWTS_ASK] && levels[u->offset[CWTS_ASK]].price < ours - room);
 }
 

@@ -117,7 +117,7 @@ def run(
     progress: Callable[[float], None] | None = None,
 ) -> Run:
     """Feeds every message by itself, so that no order and no close is missed. Raises InputError where times overlap."""
-    engine = Engine(setup.config, kernel=kernel)
+    engine = setup.engine(kernel)
     book = _Book(engine, setup)
     total = sum(recording.bytes_total for recording in recordings) or 1
     done = last = first = messages = 0
