@@ -164,7 +164,8 @@ class Watch:
         before, self.bars = self.bars, int(bars["count"])
         for i in range(before, self.bars):
             bar = bars["ring"][i % len(bars["ring"])]
-            self.soc.second(int(bar["second"]), synced=synced)
+            ended = int(bar["second"]) if i + 1 < self.bars else int(bars["now"]["second"]) - 1  # a silence may follow it
+            self.soc.second(ended, synced=synced)
             self.swan.bar(
                 Bar(
                     int(bar["second"]),

@@ -54,7 +54,7 @@ def test_random_markets(engine_name: str) -> None:
 def test_each_kind_of_instrument(engine_name: str, name: str) -> None:
     """Long enough that orders are filled, filled in part and cancelled, and positions closed with profit and loss."""
     story = Story(TERMS[name], engine_name, seed=7)
-    for i in range(600):
+    for i in range(1500):
         story.step()
         if i % 5 == 0:
             story.twins.check()

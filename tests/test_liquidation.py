@@ -44,12 +44,12 @@ class Pair:
             if self.seen[2] < self.ladder["count"]:
                 self.force(before)
             return
-        volume = float(self.bars["volume"])
+        volume, now = float(self.bars["volume"]), int(self.bars["now"]["second"])
         for n in range(self.seen[0], int(self.bars["count"])):
             bar = self.bars["ring"][n % len(self.bars["ring"])]
             mid = float(bar["close"]) / 2 if bar["synced"] else None
-            self.slow.second(int(bar["second"]), mid, volume * 60)
-        now = int(self.bars["now"]["second"])
+            newest = n + 1 == int(self.bars["count"])  # a silence may have followed it
+            self.slow.second(now - 1 if newest else int(bar["second"]), mid, volume * 60)
         for n in range(self.seen[1], int(self.tape["count"])):
             t = self.tape["ring"][n % len(self.tape["ring"])]
             self.slow.trade(float(t["price"]), float(t["qty"]), int(t["aggressor"]), now)

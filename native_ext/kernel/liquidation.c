@@ -179,7 +179,7 @@ static void liquidation_second(cwts_block *k) {
     float *value = k->signals.value;
     const cwts_bar *bar = bar_at(&k->bars, 0);
     if (!l->ready) return;
-    ladder_decay(k, bar->second);
+    ladder_decay(k, k->bars.now.second - 1); /* a silence has passed too */
     ladder_tiers(k);
     double usual = k->bars.volume * 60.0;
     if (l->count) l->calibration = usual > 0.0 ? clamp((l->observed + usual) / (l->predicted + usual), 0.01, 100.0) : 1.0;

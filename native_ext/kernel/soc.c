@@ -140,13 +140,12 @@ static void avalanche_fit(cwts_soc *s, u32 first) {
 static void soc_second(cwts_block *k) {
     cwts_soc *s = &k->soc;
     float *signal = k->signals.value;
-    const cwts_bar *bar = bar_at(&k->bars, 0);
     if (!k->sync.synced) {
         if (s->step) soc_restart(s);
         signal[CWTS_S_CRITICALITY] = signal[CWTS_S_BRANCHING] = signal[CWTS_S_AVALANCHE] = 0.0f;
         return;
     }
-    soc_advance(k, (bar->second + 1) * 1000000000);
+    soc_advance(k, k->bars.now.second * 1000000000); /* past a silence, too */
     if (s->weight > 0.0) {
         avalanche_fit(s, s->candidate = s->candidate % (CWTS_SOC_CANDIDATES - 1) + 1);
         s->best = 0;

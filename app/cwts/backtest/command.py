@@ -38,10 +38,8 @@ def main(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise InputError(f"--seed {args.seed}: a number of at least 0 is expected")
     setting = settings.settings_from(args)
+    instrument = load_instrument(args.instruments, args.exchange, args.symbol) if args.instruments else None
     recordings, setup = open_captures(args.capture, args.exchange, args.symbol, instrument, setting)
-    recordings, setup = open_captures(
-        args.capture, args.exchange, args.symbol, instrument, settings.settings_from(args)
-    )
     for warning in setup.warnings:
         print(f"cwts: warning: {warning}", file=sys.stderr)
     progress = TerminalProgress()
