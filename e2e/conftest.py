@@ -27,6 +27,13 @@ ARGUMENTS = ["--no-sandbox", "--enable-blink-features=ForceEagerMeasureMemory"]
 LOAD_SECONDS = 120.0  # generous: a test machine may be busy
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """As in tests/: what is slow runs only when asked for with `-m slow`."""
+    for item in items:
+        if "slow" in item.keywords and "slow" not in config.option.markexpr:
+            item.add_marker(pytest.mark.skip(reason="slow: run with -m slow"))
+
+
 @contextmanager
 def serving(*command: str) -> Iterator[str]:
     """Runs a server that prints its address in its first line; stops it as Ctrl-C would."""
@@ -145,6 +152,12 @@ def trader(browser: Browser, address: str) -> Iterator[Trader]:
 def make_trader() -> type[Trader]:
     """For tests that need a page of their own."""
     return Trader
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """For tests that need a server of their own: `with serve(*command) as address`."""
+    return serving
 
 
 @pytest.fixture(scope="session")

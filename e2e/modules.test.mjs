@@ -33,6 +33,19 @@ function random(seed) {
   return () => (state = (state * 1103515245 + 12345) & 0x7fffffff) / 0x7fffffff;
 }
 
+test("a frame that is larger than a drain's limit comes by itself", () => {
+  const ring = createRing(8192);
+  const [writer, reader] = [new RingWriter(ring), new RingReader(ring)];
+  const heap = new Uint8Array(8192);
+  for (const length of [10, 3000, 20, 30, 2500, 1200]) {
+    writer.push(1n, 0, 0, new Uint8Array(length).fill(length & 255));
+    writer.commit();
+  }
+  const got = [];
+  for (let size; (size = reader.drain(heap, 0, 512)) > 0; ) got.push(framesIn(heap, 0, size).map(({ payload }) => payload.length));
+  assert.deepEqual(got, [[10], [3000], [20, 30], [2500], [1200]]);
+});
+
 test("frames come out as they went in, across many wraps and at every limit", async () => {
   for (const limit of [512, 700, 4096]) {
     const ring = createRing(4096);

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from cwts.errors import InputError
-from cwts.serve import content_security_policy
+from cwts.serve import content_security_policy, exchange_origins, simulated_origins
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,3 +122,37 @@ def test_a_simulated_exchange_may_be_connected_to_when_it_is_named() -> None:
     for wrong in ("127.0.0.1:9000", "ws://*", "ws://a b", "ws://a; script-src *", "file:///", "ws://127.0.0.1:9000/x"):
         with pytest.raises(InputError):
             content_security_policy([wrong])
+
+
+def test_the_page_may_connect_to_the_exchanges_hosts_and_to_no_others() -> None:
+    assert set(exchange_origins()) == {
+        "wss://stream.binance.com:9443", "wss://ws-api.binance.com:443", "https://api.binance.com",
+        "wss://fstream.binance.com", "wss://ws-fapi.binance.com", "https://fapi.binance.com",
+        "wss://dstream.binance.com", "https://dapi.binance.com", "wss://ws.okx.com:8443", "https://www.okx.com",
+    }  # fmt: skip
+
+
+def test_which_host_stands_for_which_exchange() -> None:
+    found = simulated_origins(["http://127.0.0.1:9000/", "okx=ws://127.0.0.1:9001"])
+    assert found == {
+        "binance": "ws://127.0.0.1:9000/binance",
+        "binance-usdm": "ws://127.0.0.1:9000/binance-usdm",
+        "binance-coinm": "ws://127.0.0.1:9000/binance-coinm",
+        "okx": "ws://127.0.0.1:9001/okx",
+    }
+    assert list(simulated_origins(["okx=wss://example.org"])) == ["okx"]
+    for wrong in ("mtgox=ws://127.0.0.1:9000", "okx", "okx=", "ws://127.0.0.1:9000/okx", "ftp://127.0.0.1"):
+        with pytest.raises(InputError):
+            simulated_origins([wrong])
+
+
+def test_the_page_is_told_of_simulated_exchanges(address: str, command: str, site: Path, serve: Any) -> None:
+    assert ask(address, "/origins.json").body == b"{}"  # type: ignore[attr-defined]
+    line = [command, "serve", "--port", "0", "--no-open", "--site", str(site)]
+    with serve(*line, "--simulate-origin", "okx=ws://127.0.0.1:9001") as other:
+        response = ask(other, "/origins.json")
+        assert json.loads(response.body) == {"okx": "ws://127.0.0.1:9001/okx"}  # type: ignore[attr-defined]
+        assert response.getheader("Content-Type") == "application/json"
+        policy = response.getheader("Content-Security-Policy") or ""
+        assert "ws://127.0.0.1:9001 http://127.0.0.1:9001" in policy
+    assert "an origin like" in refused(command, "--port", "0", "--site", str(site), "--simulate-origin", "nonsense")

@@ -10,6 +10,7 @@ import { ACTIONS, orderWords, reasonShort, reasonWords, syncWords } from "./word
 import { Chart } from "./view/chart.js";
 import { attribute, byId, make, text } from "./view/dom.js";
 import { Ladder } from "./view/ladder.js";
+import { Chooser, ConnectionsPanel, trouble } from "./view/live.js";
 import { AccountPanel, DecisionPanel, EnginePanel, OrdersPanel, SignalsPanel, TapePanel } from "./view/panels.js";
 
 /** @typedef {import("./snapshot.js").Snapshot} Snapshot */
@@ -18,7 +19,7 @@ import { AccountPanel, DecisionPanel, EnginePanel, OrdersPanel, SignalsPanel, Ta
 
 const READ_MS = 160; // how often words change: faster cannot be read
 const FRAME_MS = 16;
-const BOOK_MS = 40; // how often the book and the tape are drawn at most, and the chart: the engine needs the rest of the machine
+const BOOK_MS = 40; // between drawings of the book or, in turn, the tape and the chart: the engine needs the rest of the machine
 const SPEEDS = [1, 4, 16, Infinity];
 const root = document.documentElement;
 
@@ -27,6 +28,7 @@ let next = 0;
 let stale = true; // words and controls are to be written again
 let wordsAt = 0;
 let bookAt = 0;
+let bookTurn = false; // the book's, not the tape's: what lies far apart is drawn apart, because all between is composed again
 
 const chart = new Chart(byId("chart"), ask);
 const ladder = new Ladder();
@@ -36,6 +38,7 @@ const account = new AccountPanel();
 const orders = new OrdersPanel();
 const tape = new TapePanel();
 const engine = new EnginePanel();
+const connections = new ConnectionsPanel();
 const screen = new Latency();
 
 const session = new Session({
@@ -90,27 +93,34 @@ function draw() {
   attribute(root, "data-book", !shot || shot.messages === 0 ? "none" : shot.synced ? "valid" : "invalid");
   const now = clock();
   if (shot && market && session.phase !== "loading") {
-    const fresh = shot.number("published") !== drawnPublished && now - bookAt >= BOOK_MS - 2; // frames are not that even
-    if (fresh) {
-      drawnPublished = shot.number("published");
+    const published = shot.number("published");
+    const due = now - bookAt >= BOOK_MS - 2; // frames are not that even
+    if (due) {
       bookAt = now;
+      bookTurn = !bookTurn || (shot.trades === tape.seen && !chart.due); // nobody waits for a turn that is not used
+    }
+    if (due && bookTurn && published !== drawnPublished) {
+      drawnPublished = published;
       const list = shot.orders();
       for (const order of list) chart.order(order);
       ladder.draw(shot, market, marksOf(list, shot, market));
       decision.needleTo(shot);
-      tape.draw(shot, market);
+      if (session.playing && session.phase === "running") screen.add((clock() - published) * 1000);
     }
-    if (fresh || chart.asked) chart.draw(market, shot.nowMs);
+    if (due && !bookTurn) tape.draw(shot, market);
+    if (chart.asked || (chart.due && !bookTurn)) chart.draw(market, shot.nowMs);
     if (now - wordsAt > READ_MS || stale) {
       decision.draw(shot, market);
       signals.draw(shot);
       account.draw(shot, market);
       orders.draw(shot.orders(), shot.orderCount, market);
       engine.draw(shot, rateOf(now, shot.messages), screen.percentiles());
+      ladder.tell();
+      tape.tell();
     }
-    if (fresh && session.playing && session.phase === "running") screen.add((clock() - drawnPublished) * 1000);
   }
   if (now - wordsAt > READ_MS || stale) {
+    connections.draw(session, now);
     bar(shot);
     wordsAt = now;
     stale = false;
@@ -127,6 +137,7 @@ function open(market) {
   decision.open(market);
   signals.open(market);
   tape.open();
+  connections.open();
   text(byId("symbol"), market.symbol);
   text(byId("engine-name"), `${session.engineName}${session.shared ? "" : ", without shared memory"}`);
   byId("notes-list").replaceChildren(...market.opened.notes.map((note) => make("li", "", `${note[0].toUpperCase()}${note.slice(1)}.`)));
@@ -158,7 +169,9 @@ const MARKS = { loading: "◌", replay: "▶", live: "●", stale: "▲", stoppe
 /** The bar and the one line. @param {Snapshot | null} shot */
 function bar(shot) {
   const { status, market } = session;
+  const live = session.mode === "live";
   attribute(root, "data-status", status);
+  attribute(root, "data-mode", session.mode);
   const paused = !session.playing && session.phase === "running";
   const ended = session.phase === "ended";
   const word = status === "replay" ? (ended ? "replay ended" : paused ? "paused" : "replay") : status;
@@ -176,7 +189,9 @@ function bar(shot) {
   attribute(byId("kill"), "aria-pressed", String(halted));
   text(byId("kill-word"), halted ? "Resume trading" : "Stop trading");
   /** @type {HTMLButtonElement} */ (byId("kill")).disabled = !market || session.phase === "loading";
+  /** @type {HTMLButtonElement} */ (byId("stop")).disabled = session.phase === "stopped" || session.phase === "error";
   if (!market) return;
+  if (live) return void text(byId("venue"), `${market.venue} · ${market.title}`);
   text(byId("venue"), `${market.venue} · ${new Date(market.firstMs).toISOString().slice(0, 10)}`);
   const whole = market.lastMs - market.firstMs;
   const played = shot && shot.nowMs > 0 ? Math.min(whole, shot.nowMs - market.firstMs) : 0;
@@ -188,12 +203,21 @@ function bar(shot) {
 /** What is going on, in one line. @param {Snapshot | null} shot @returns {[string, string]} tone, words */
 function lineOf(shot) {
   const { status, market } = session;
-  if (status === "error") return ["bad", `Error: ${session.error}. Nothing is running; press R to try again or O to open a recording.`];
+  if (status === "error") return ["bad", `Error: ${session.error}. Nothing is running; press R to try again, L to go live or O to open a recording.`];
   if (notice) return ["note", notice];
   if (!market || !shot || status === "loading") return ["note", ""];
+  if (session.phase === "stopped") {
+    const open = market.isFlat(shot.position) ? "" : " The paper position is still open.";
+    return ["note", `Stopped: the connections are closed, and what you see is old.${open} R connects again, L goes live elsewhere, B plays the bundled recording.`];
+  }
   if (status === "stopped") {
     const flat = market.isFlat(shot.position);
     return ["bad", flat ? "Stopped: flat, and nothing is opened until you resume (K)." : "Stopped: the position is being closed."];
+  }
+  if (session.mode === "live") {
+    const what = trouble(session);
+    if (what === "") return ["note", ""];
+    return ["bad", status === "stale" ? `Stale: ${what}. Nothing is opened.` : `${what[0].toUpperCase()}${what.slice(1)}.`];
   }
   if (status === "stale") return ["bad", `Stale: no message for ${duration(clock() - session.newestAt)}; what you see is old.`];
   if (!shot.synced && shot.messages > 0) return ["bad", `The book is not valid: ${syncWords(shot.syncReason)}. Nothing is traded.`];
@@ -219,6 +243,10 @@ function toggle() {
   else session.play();
 }
 
+function stop() {
+  if (session.mode === "live") session.stop().catch(say);
+}
+
 function kill() {
   if (!session.market || session.phase === "loading") return;
   const done = session.shot?.halted ? session.resume() : session.halt();
@@ -226,14 +254,14 @@ function kill() {
 }
 
 function again() {
-  const { last } = session;
-  const options = last ? { ...last.options, speed: session.speed } : null;
-  if (last && options) session.replay(last.source, options).catch(() => {});
+  session.again().catch(() => {});
 }
 
 byId("play").addEventListener("click", toggle);
 byId("kill").addEventListener("click", kill);
 byId("theme").addEventListener("click", switchTheme);
+byId("stop").addEventListener("click", stop);
+byId("live").addEventListener("click", () => chooser.show());
 byId("help").addEventListener("click", () => dialog("help-dialog").showModal());
 byId("open").addEventListener("click", () => dialog("open-dialog").showModal());
 for (const button of document.querySelectorAll("[data-speed]")) {
@@ -278,6 +306,9 @@ document.addEventListener("keydown", (event) => {
     else target.click();
   } else if (event.key !== "" && speed !== undefined && "1234".includes(event.key)) session.setSpeed(speed);
   else if (event.key === "o" || event.key === "O") dialog("open-dialog").showModal();
+  else if (event.key === "l" || event.key === "L") chooser.show();
+  else if (event.key === "s" || event.key === "S") stop();
+  else if (event.key === "b" || event.key === "B") bundled().catch(say);
   else if (event.key === "r" || event.key === "R") again();
   else if (event.key === "t" || event.key === "T") switchTheme();
   else if (event.key === "?") dialog("help-dialog").showModal();
@@ -288,6 +319,8 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("keyup", (event) => {
   if (event.key === " " && /** @type {HTMLElement} */ (event.target).tagName === "BUTTON" && !document.querySelector("dialog[open]")) event.preventDefault();
 });
+
+const chooser = new Chooser(session, (options) => session.live(options).catch(() => {}));
 
 // -- opening a recording ------------------------------------------------------------------------------------------------
 
@@ -344,7 +377,6 @@ function applyTheme() {
     // no storage: the system decides
   }
   attribute(root, "data-theme", chosen ?? (prefersLight.matches ? "light" : "dark"));
-  chart.restyle();
 }
 
 function switchTheme() {
@@ -354,7 +386,6 @@ function switchTheme() {
     applyTheme();
   } catch {
     attribute(root, "data-theme", next);
-    chart.restyle();
   }
 }
 
@@ -374,6 +405,7 @@ function state() {
   const [screen50, screen99] = screen.percentiles();
   return {
     status: session.status,
+    mode: session.mode,
     error: session.error,
     engine: session.engineName,
     sharedMemory: session.shared,
@@ -413,6 +445,10 @@ function state() {
       price: market ? market.fillPrice(order) / market.priceUnit : NaN,
       time: order.createdMs,
     })),
+    connections: session.health?.links ?? [],
+    books: session.health?.books ?? [],
+    lost: session.health?.lost ?? 0,
+    notes: session.notes.map(({ text }) => text),
     latency: { queue: pair("queue"), feed: pair("feed"), total: pair("total"), screen: { p50: screen50, p99: screen99 } },
     heapBytes: shot?.number("heapBytes") ?? 0,
   };
@@ -421,12 +457,15 @@ function state() {
 Object.defineProperty(globalThis, "cwts", {
   value: Object.freeze({
     state,
+    book: (/** @type {number} */ depth) => session.book(depth),
     bookSha256: () => session.bookSha256(),
     blockSha256: () => session.blockSha256(),
     replay: (/** @type {string | Blob} */ source, /** @type {import("./session.js").ReplayOptions} */ options) => session.replay(source, options),
     play: () => session.play(),
     pause: () => session.pause(),
     setSpeed: (/** @type {number} */ speed) => session.setSpeed(speed),
+    live: (/** @type {import("./session.js").LiveOptions} */ options) => session.live(options),
+    stop: () => session.stop(),
     halt: () => session.halt(),
     resume: () => session.resume(),
   }),
@@ -434,18 +473,19 @@ Object.defineProperty(globalThis, "cwts", {
 
 // -- the start: paper trading on the first bundled recording ------------------------------------------------------------------
 
-async function begin() {
+/** @param {() => boolean} [overtaken] whether something else was asked for meanwhile */
+async function bundled(overtaken = () => false) {
   const reply = await fetch("/recordings/recordings.json");
   /** @type {{file: string, exchange: string, symbol: string, title: string, sha256: string, survey?: object}[]} */
   const [first] = reply.ok ? await reply.json() : [];
-  if (session.last) return; // somebody was faster
+  if (overtaken()) return;
   if (!first) throw new Error("this site has no recording: press O to open one");
   const { file, exchange, symbol, title, sha256, survey } = first;
   await session.replay(`/recordings/${file}`, { exchange, symbol, speed: 1, title, known: survey && { sha256, survey } });
 }
 
 session.ready.catch((error) => say(`the engine cannot start: ${oneLine(error)}`));
-begin().catch((error) => {
+bundled(() => session.last !== null).catch((error) => {
   if (session.phase !== "error" && session.phase === "loading" && !session.last) say(error);
 });
 ask();

@@ -6,8 +6,14 @@
 
 export const HEADER_BYTES = 16;
 export const RING_BYTES = 1 << 22;
-/** A frame that is larger than this fits no ring: it goes by hand, when all before it have been read. */
+/** A frame that is larger than this fits no ring: it goes by hand, when all before it have been read. INPUT_BYTES of cwts.browser. */
 export const LARGEST_BYTES = 1 << 21;
+
+/**
+ * Kinds of entries that are for the live session and not for the kernel; as in cwts.browser. What cwts_frame calls `stream` is
+ * the number of the connection in all entries of a live feed, market messages too.
+ */
+export const ENTRY = { OPENED: 16, CLOSED: 17, FETCHED: 18, TICK: 19, LOST: 20 };
 
 const CONTROL_BYTES = 64;
 const HEAD = 0; // bytes ever read, modulo 2^32: the reader's
@@ -58,14 +64,15 @@ export function pause(ms) {
  * @property {(bytes: number) => boolean} fits room for this many more bytes of frames
  * @property {(bytes: number) => Promise<void>} room waits until they fit
  * @property {(recvNs: bigint, stream: number, kind: number, payload: Uint8Array) => void} push the frame must fit
- * @property {() => void} commit lets the reader see what was pushed
+ * @property {(stamp?: number) => void} commit lets the reader see what was pushed; `stamp`: since when it waits, if not since now
  * @property {() => Promise<void>} empty waits until the reader has taken everything
  * @property {() => void} close nothing follows
  * @property {() => void} knock a message to the reader's thread is on its way
  *
  * What the engine worker reads from.
  * @typedef {object} Reader
- * @property {(heap: Uint8Array, address: number, limit: number) => number} drain copies whole frames into the heap; bytes
+ * @property {(heap: Uint8Array, address: number, limit: number) => number} drain copies whole frames into the heap; bytes. More
+ *   than the limit only if one frame is larger: up to LARGEST_BYTES
  * @property {number} frames how many frames the last drain brought
  * @property {(ms: number, knocks?: number) => Promise<void> | void} wait until there is something to read, nothing will follow, or
  *   there were more knocks than these
@@ -158,12 +165,12 @@ export class RingWriter {
     this.tail = (this.tail + bytes.length) | 0;
   }
 
-  commit() {
+  commit(stamp = clock()) {
     if (this.tail === Atomics.load(this.control, TAIL)) return;
     const commits = Atomics.load(this.control, COMMITS);
     const slot = (commits & (STAMPS - 1)) * 2;
     this.stamps[slot] = this.tail;
-    this.stamps[slot + 1] = clock();
+    this.stamps[slot + 1] = stamp;
     Atomics.store(this.control, COMMITS, (commits + 1) | 0);
     Atomics.store(this.control, TAIL, this.tail);
     this.#wake();
@@ -192,6 +199,7 @@ export class RingReader {
     this.control = new Int32Array(buffer, 0, CONTROL_BYTES / 4);
     this.stamps = new Float64Array(buffer, CONTROL_BYTES, STAMPS * 2);
     this.data = new Uint8Array(buffer, DATA);
+    this.words = new Uint32Array(buffer, DATA);
     this.mask = this.data.length - 1;
     this.head = Atomics.load(this.control, HEAD);
     this.stamped = Atomics.load(this.control, COMMITS);
@@ -210,8 +218,8 @@ export class RingReader {
     this.waitCount = 0;
     const ready = (Atomics.load(this.control, TAIL) - this.head) >>> 0;
     if (ready === 0) return 0;
-    let size = Math.min(ready, limit);
     const at = this.head & this.mask;
+    let size = Math.min(ready, Math.max(limit, frameBytes(this.words[((this.head + 8) & this.mask) >> 2])));
     const first = Math.min(size, this.data.length - at);
     heap.set(this.data.subarray(at, at + first), address);
     if (first < size) heap.set(this.data.subarray(0, size - first), address + first);
@@ -332,11 +340,14 @@ export class PortWriter {
     this.used = 0;
   }
 
-  commit() {
+  commit(stamp = clock()) {
     if (this.used === 0) return;
     this.onWay += this.used;
-    this.port.postMessage({ parcel: this.parcel.buffer, used: this.used, stamp: clock() }, [this.parcel.buffer]);
-    this.#renew(PARCEL);
+    const { buffer } = this.used * 4 < this.parcel.length ? this.parcel.slice(0, this.used) : this.parcel; // a lone message is small
+    this.port.postMessage({ parcel: buffer, used: this.used, stamp }, [buffer]);
+    if (buffer === this.parcel.buffer) this.#renew(PARCEL);
+    else this.parcel.fill(0, 0, this.used);
+    this.used = 0;
   }
 
   close() {

@@ -1,4 +1,4 @@
-// The page's side of the two workers: starts them, plays a recording through them, and knows what state that is in.
+// The page's side of the two workers: starts them, plays a recording or a live feed through them, and knows what state that is in.
 // No DOM here; `app.js` shows it.
 
 import { ENUMS } from "./layout.js";
@@ -12,7 +12,20 @@ import { Snapshot } from "./snapshot.js";
 /** @typedef {{sha256: string, survey: object}} Known what the first pass over a recording found, and the recording's SHA-256 */
 /** @typedef {{exchange: string, symbol: string, speed?: number, title?: string, known?: Known}} ReplayOptions */
 
+/** `capital`: a decimal in the settlement asset @typedef {{exchange: string, symbol: string, capital?: string | number}} LiveOptions */
+/**
+ * How the connections are: `health` of cwts.exchanges.base, and what the page counted.
+ * @typedef {object} Health
+ * @property {{role: string, replica: number, url: string, state: "connecting" | "open" | "waiting" | "idle", age: number | null,
+ *   silent: number | null, retry: number | null, messages: number, rotating: boolean, connects: number, losses: number,
+ *   rotations: number, garbage: number, error: string}[]} links
+ * @property {{symbol: string, synced: boolean, gaps: number, resets: number, snapshots: number, repeats: number}[]} books
+ * @property {number} lost @property {number} overflows
+ */
+/** @typedef {{at: number, level: "info" | "warning", text: string}} Note */
+
 const STALE_MS = 3000;
+const NOTES = 50;
 export const EXCHANGES = ["binance", "binance-usdm", "binance-coinm", "okx"];
 
 /** Workers may only be made from addresses that this names. @type {{createScriptURL: (address: string) => any}} */
@@ -32,8 +45,16 @@ export class Session {
     this.hear = hear;
     /** Shared memory, or messages where the page is not cross-origin isolated. */
     this.shared = globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer === "function";
-    /** @type {"loading" | "running" | "ended" | "error"} */
+    /** @type {"loading" | "running" | "ended" | "stopped" | "error"} `stopped`: a live feed that was live no longer, on purpose */
     this.phase = "loading";
+    /** @type {"replay" | "live"} */
+    this.mode = "replay";
+    /** @type {Health | null} of a live feed */
+    this.health = null;
+    /** What the session of a live feed said, newest last. @type {Note[]} */
+    this.notes = [];
+    /** Hosts that stand for exchanges: simulated ones. @type {Promise<Record<string, string>> | null} */
+    this.origins = null;
     this.error = "";
     this.engineName = "";
     this.playing = true;
@@ -46,7 +67,7 @@ export class Session {
     this.generation = 0;
     /** @type {((error?: Error) => void) | null} settles the promise of the replay that runs */
     this.settle = null;
-    /** @type {{source: string | Blob, options: ReplayOptions} | null} */
+    /** The newest thing asked for. @type {{source: string | Blob, options: ReplayOptions} | {live: LiveOptions} | null} */
     this.last = null;
     const memory = this.shared ? createMirror() : null;
     this.memory = memory;
@@ -87,6 +108,8 @@ export class Session {
   #heard(event) {
     if (event.progress !== undefined) this.hear.progress(event.of ?? "engine", event.progress, event.what);
     else if (event.mirror !== undefined) this.mirror.receive(event);
+    else if (event.health !== undefined) this.health = event.health;
+    else if (event.note !== undefined) this.#note(event.note.level, event.note.text);
     else if (event.failed !== undefined) this.#fail(new Refusal(event.failed));
     else if (event.ended) this.#ended();
   }
@@ -98,9 +121,16 @@ export class Session {
     this.hear.changed();
   }
 
+  /** @param {"info" | "warning"} level @param {string} text */
+  #note(level, text) {
+    this.notes.push({ at: clock(), level, text });
+    if (this.notes.length > NOTES) this.notes.shift();
+  }
+
   /** @param {Error} error */
   #fail(error) {
     this.phase = "error";
+    if (this.mode === "live") this.feed.call("stop");
     this.error = oneLine(error);
     this.settle?.(error);
     this.settle = null;
@@ -113,19 +143,8 @@ export class Session {
    * @returns {Promise<void>} resolves when the whole recording has been fed
    */
   async replay(source, options) {
-    const mine = ++this.generation;
-    this.settle?.(new Refusal("another recording was opened"));
-    this.settle = null;
-    this.phase = "loading";
-    this.error = "";
-    this.last = { source, options };
-    this.playing = true;
+    const current = this.#begin("replay", { source, options });
     this.speed = speedOf(options?.speed);
-    this.shot = null;
-    this.hear.changed();
-    const current = () => {
-      if (mine !== this.generation) throw new Refusal("another recording was opened");
-    };
     /** @type {Promise<void>} */
     let played;
     try {
@@ -150,10 +169,108 @@ export class Session {
       await this.#connect(recording);
       this.hear.changed();
     } catch (error) {
-      if (mine === this.generation) this.#fail(error instanceof Error ? error : new Refusal(String(error)));
+      if (isCurrent(current)) this.#fail(error instanceof Error ? error : new Refusal(String(error)));
       throw error;
     }
     return played;
+  }
+
+  /**
+   * What is asked for replaces what is running.
+   * @param {"replay" | "live"} mode @param {NonNullable<Session["last"]>} last
+   * @returns {() => void} throws where something else was asked for meanwhile
+   */
+  #begin(mode, last) {
+    const mine = ++this.generation;
+    this.phase = "loading";
+    this.mode = mode;
+    const replaced = () => new Refusal(this.mode === "live" ? "a live feed was opened" : "another recording was opened");
+    this.settle?.(replaced());
+    this.settle = null;
+    this.error = "";
+    this.last = last;
+    this.playing = true;
+    this.shot = null;
+    this.health = null;
+    this.notes = [];
+    this.hear.changed();
+    return () => {
+      if (mine !== this.generation) throw replaced();
+    };
+  }
+
+  /** Which host stands for an exchange, if one does. @param {string} exchange @returns {Promise<string>} */
+  async origin(exchange) {
+    this.origins ??= fetch("/origins.json").then(
+      (reply) => (reply.ok ? reply.json() : {}),
+      () => ({}),
+    );
+    return (await this.origins)[exchange] ?? "";
+  }
+
+  /** The instruments that an exchange lists. @param {string} exchange @returns {Promise<{symbol: string, what: string}[]>} */
+  async instruments(exchange) {
+    await this.ready;
+    const { instruments } = await this.engine.call("questions", [exchange, "", await this.origin(exchange)]);
+    return this.feed.call("listed", [instruments]);
+  }
+
+  /**
+   * Connects to an exchange, on a fresh engine with a paper account; replaces what is running.
+   * @param {LiveOptions} options
+   * @returns {Promise<void>} resolves when the connections are being opened; the book comes a moment later
+   */
+  async live(options) {
+    const current = this.#begin("live", { live: options });
+    this.speed = 1;
+    try {
+      const { exchange, symbol } = checked(options);
+      const capital = options.capital === undefined ? "" : String(options.capital).trim();
+      await this.feed.call("stop");
+      const origin = await this.origin(exchange);
+      await this.ready;
+      current();
+      this.hear.progress("recording", 0.2, `${symbol}: asking ${origin ? new URL(origin).host : exchange}`);
+      const { instruments, book } = await this.engine.call("questions", [exchange, symbol, origin]);
+      const answers = await Promise.all([...instruments, book].map((question) => this.feed.call("ask", [question])));
+      current();
+      const opened = await this.engine.call("openLive", [exchange, symbol, origin, capital, answers]);
+      current();
+      opened.survey.first_ns = clock() * 1e6;
+      this.market = new Market(opened, origin ? `simulated at ${new URL(origin).host}` : "live");
+      this.#points();
+      this.newestAt = clock();
+      this.phase = "running";
+      const { port1, port2 } = new MessageChannel();
+      if (this.ring) resetRing(this.ring);
+      const [from, to] = this.ring ? [this.ring, this.ring] : [port1, port2];
+      await this.feed.call("startLive", [to, this.generation], this.ring ? [] : [port2]);
+      await this.engine.call("start", [from, this.generation], this.ring ? [] : [port1]);
+      this.hear.changed();
+    } catch (error) {
+      if (isCurrent(current)) this.#fail(error instanceof Error ? error : new Refusal(String(error)));
+      throw error;
+    }
+  }
+
+  /** Closes the connections of a live feed; what is on the screen stays. */
+  async stop() {
+    if (this.mode !== "live") throw new Refusal("nothing is live: there is no connection to close");
+    this.generation += 1;
+    if (this.phase !== "error") this.phase = "stopped";
+    this.health = null;
+    this.hear.changed();
+    await this.feed.call("stop");
+    await this.ready;
+    await this.engine.call("close");
+  }
+
+  /** The newest thing asked for, from its beginning. */
+  async again() {
+    const { last } = this;
+    if (!last) return;
+    if ("live" in last) await this.live(last.live);
+    else await this.replay(last.source, { ...last.options, speed: this.speed });
   }
 
   /** @param {Blob} recording */
@@ -176,8 +293,9 @@ export class Session {
   }
 
   play() {
+    if (this.mode === "live") return;
     if (this.phase === "ended" && this.last) {
-      this.replay(this.last.source, { ...this.last.options, speed: this.speed }).catch(() => {});
+      this.again().catch(() => {});
       return;
     }
     this.playing = true;
@@ -187,6 +305,7 @@ export class Session {
   }
 
   pause() {
+    if (this.mode === "live") return;
     this.playing = false;
     this.feed.call("pause");
     this.hear.changed();
@@ -194,6 +313,7 @@ export class Session {
 
   /** @param {number} speed times the recording's own pace; Infinity: as fast as it can */
   setSpeed(speed) {
+    if (this.mode === "live") return;
     this.speed = speedOf(speed);
     this.newestAt = clock();
     this.feed.call("setSpeed", [this.speed]);
@@ -205,7 +325,7 @@ export class Session {
     if (!this.market) throw new Refusal("nothing is running yet");
     await this.engine.call("command", [ENUMS.cwts_command_op.HALT, 0]);
     const latency = Math.ceil(this.market.opened.orderLatencyMs) + 1;
-    if (this.phase === "ended" || this.phase === "error") await this.engine.call("timer", [latency]);
+    if (this.phase === "ended" || this.phase === "error" || this.phase === "stopped") await this.engine.call("timer", [latency]);
     else if (!this.playing) await this.feed.call("step", [(this.poll()?.nowMs ?? 0) + latency + 1000]);
     this.hear.changed();
   }
@@ -213,6 +333,11 @@ export class Session {
   async resume() {
     await this.engine.call("command", [ENUMS.cwts_command_op.RESUME, 0]);
     this.hear.changed();
+  }
+
+  /** The best levels, exactly. @param {number} depth @returns {Promise<{id: number, synced: boolean, bids: string[][], asks: string[][]}>} */
+  book(depth = 32) {
+    return this.ready.then(() => this.engine.call("book", [depth]));
   }
 
   /** @returns {Promise<string>} */
@@ -236,12 +361,28 @@ export class Session {
     return this.shot;
   }
 
+  /** Milliseconds since the newest update of the book; Infinity before the first. */
+  get bookAge() {
+    return this.shot && this.shot.bookMs > 0 ? clock() - this.shot.bookMs : Infinity;
+  }
+
   /** @returns {Status} */
   get status() {
-    if (this.phase === "error" || this.phase === "loading") return this.phase;
+    if (this.phase === "error" || this.phase === "loading" || this.phase === "stopped") return this.phase;
     if (this.shot?.halted) return "stopped";
+    if (this.mode === "live") return this.shot?.synced && this.bookAge <= STALE_MS ? "live" : "stale";
     if (this.phase === "running" && this.playing && clock() - this.newestAt > STALE_MS) return "stale";
     return "replay";
+  }
+}
+
+/** @param {() => void} current from `Session.#begin` @returns {boolean} */
+function isCurrent(current) {
+  try {
+    current();
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -252,7 +393,7 @@ function speedOf(speed) {
   return value;
 }
 
-/** @param {ReplayOptions} options @returns {{exchange: string, symbol: string}} */
+/** @param {ReplayOptions | LiveOptions} options @returns {{exchange: string, symbol: string}} */
 function checked(options) {
   const { exchange, symbol } = options ?? {};
   if (!EXCHANGES.includes(exchange)) throw new Refusal(`unknown exchange ${exchange}: expected one of ${EXCHANGES.join(", ")}`);

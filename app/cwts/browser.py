@@ -1,16 +1,18 @@
-"""The Python side of the page's engine worker: one engine, one input buffer, and answers as JSON text.
+"""The Python side of the page's engine worker: one engine, its buffers, a live session, and answers as JSON text.
 
-Bytes cross by address: the worker writes frames straight into a buffer allocated here and reads the block in place: no
-message ever becomes a Python object. A recording is a file that the worker mounts at `FILE`: it is read in pieces and
-never held whole. `web/workers/engine.js` is the only caller.
+Bytes cross by address: the worker writes frames straight into buffers allocated here and reads the block in place: no
+message ever becomes a Python `str`. A recording is a file that the worker mounts at `FILE`: it is read in pieces and
+never held whole. `web/workers/engine.js` and `driver.js` are the only callers.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
-from decimal import Decimal
+import struct
+import time
+from dataclasses import asdict, dataclass, replace
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +20,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cwts import _kernel
-from cwts.errors import CwtsError
-from cwts.kernel import Engine
+from cwts.config import Settings, build_config
+from cwts.errors import CwtsError, InputError
+from cwts.exchanges import (
+    ask_book,
+    ask_instruments,
+    endpoints_of,
+    finer,
+    instrument_of,
+    moved,
+    price_of,
+    session,
+    unwrapped,
+)
+from cwts.exchanges.base import DROP, as_json
+from cwts.instruments import guess_instrument
+from cwts.kernel import Engine, layout, plain
 from cwts.recorder import FrameRecording
 from cwts.recording import Recording, Survey
 from cwts.replay import prepare
@@ -29,13 +45,24 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cwts.exchanges.base import Endpoints, Policy, Session
+    from cwts.instruments import Instrument
+
 FILE = Path("/recording/file")
 PIECE_BYTES = 256 << 10
-INPUT_BYTES = 1 << 20  # several times what the worker feeds in one call
+INPUT_BYTES = 1 << 21  # LARGEST_BYTES of ring.js, and so several times what the worker feeds in one call
+
+# What the feed worker puts into the ring besides frames for the kernel; ENTRY in ring.js.
+OPENED, CLOSED, FETCHED, TICK, LOST = 16, 17, 18, 19, 20
+HEADER = struct.Struct("<qIHH")  # cwts_frame
+ANSWER = struct.Struct("<II")  # of FETCHED: request, status; the body follows
+ACTIONS = 1 << 8  # in what `Live.look` returns
 
 _input: NDArray[np.uint8] = np.zeros(INPUT_BYTES, np.uint8)
 _large: NDArray[np.uint8] = np.zeros(0, np.uint8)
+_drained: NDArray[np.uint8] = np.zeros(0, np.uint8)
 _engine: Engine | None = None
+_live: Live | None = None
 _pieces: Iterator[bytes | bytearray] | None = None
 
 
@@ -152,6 +179,189 @@ def block_sha256() -> str:
     return _engine.block_sha256() if _engine is not None else hashlib.sha256().hexdigest()
 
 
+def book(depth: int) -> str:
+    """The best levels as JSON: prices and quantities as plain decimals, and the id of the newest update in them."""
+    if _engine is None:
+        return json.dumps({"id": 0, "synced": False, "bids": [], "asks": []})
+    sync, config = _engine.view["sync"], _engine.view["config"]
+    found: dict[str, object] = {"id": int(sync["last_id"]), "synced": bool(sync["synced"])}
+    for side, name in ((layout.Side.BID, "bids"), (layout.Side.ASK, "asks")):
+        prices, quantities = (array[:depth].tolist() for array in _engine.levels(side))
+        found[name] = [
+            [plain(price, int(config["price_decimals"])), plain(quantity, int(config["qty_decimals"]))]
+            for price, quantity in zip(prices, quantities, strict=True)
+        ]
+    return json.dumps(found)
+
+
 def book_sha256() -> str:
     """The book as one number: prices and quantities as text, best first."""
     return _engine.book_sha256() if _engine is not None else hashlib.sha256().hexdigest()
+
+
+# -- live -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a `cwts.exchanges.Question`: `status` 0 means nothing did, and `why` says so."""
+
+    status: int
+    body: bytes
+    why: str = ""
+
+
+class Live:
+    """One session in the page. The worker drains entries into `drained` and shows here those that have to be seen.
+
+    What a native host does with sockets, frames and actions, the worker does; `docs/exchanges.md` says how. A call
+    names an entry by its place in `drained`, so that no time and no payload crosses as an object.
+    """
+
+    def __init__(self, machine: Session, engine: Engine, drained: NDArray[np.uint8]) -> None:
+        self.session = machine
+        self.lost = 0
+        self.overflows = 0
+        self._bytes = drained.data
+        offset = layout.BLOCK.fields["sync"][1] + layout.SYNC.fields["synced"][1]  # type: ignore[index]
+        self._synced = engine.block[offset : offset + 4].view("<u4")
+
+    def start(self) -> str:
+        """Opens the connections; returns the actions."""
+        self.session.start(time.time_ns())
+        return self.take()
+
+    def look(self, at: int) -> int:
+        """An entry that is not just passing. Returns 1 where its payload goes to the engine, + ACTIONS if there are."""
+        now, length, link, kind = HEADER.unpack_from(self._bytes, at)
+        payload = self._bytes[at + HEADER.size : at + HEADER.size + length]
+        machine, goes = self.session, DROP
+        if kind == layout.Kind.RAW:
+            goes = machine.message(now, link, payload)
+        elif kind == TICK:
+            machine.tick(now)
+        elif kind == OPENED:
+            machine.opened(now, link)
+        elif kind == CLOSED:
+            told = json.loads(bytes(payload))
+            machine.closed(now, link, told["why"], hopeless=told["hopeless"])
+        elif kind == FETCHED:
+            request, status = ANSWER.unpack_from(payload)
+            body = payload[ANSWER.size :]
+            goes = machine.fetched(now, request, status, body, "" if status else str(body, "utf-8"))
+        elif kind == LOST:
+            self.lost += int.from_bytes(payload, "little")
+            self.overflows += 1
+            machine.overflowed(now, 0)
+        return (goes != DROP) + (ACTIONS if machine.actions else 0)
+
+    def passed(self, at: int, link: int, count: int) -> None:
+        """Messages that began as the session had said were fed without a look; the entry at `at` is no older."""
+        self.session.passed(HEADER.unpack_from(self._bytes, at)[0], link, count)
+
+    def events(self, at: int, bits: int) -> bool:
+        """What the kernel said of what was fed up to the entry at `at`. Returns whether there are actions."""
+        self.session.events(HEADER.unpack_from(self._bytes, at)[0], 0, bits, synced=bool(self._synced[0]))
+        return bool(self.session.actions)
+
+    def take(self) -> str:
+        """The actions, in order; an `open` says how the messages begin that need no look."""
+        taken = json.loads(as_json(self.session.take()))
+        for action in taken:
+            if action["kind"] == "open":
+                action["passing"] = [beginning.decode() for beginning in self.session.passing(action["link"])]
+        return json.dumps(taken)
+
+    def health(self, at: int) -> str:
+        """The state of the connections, for people, as of the entry at `at`."""
+        now = HEADER.unpack_from(self._bytes, at)[0]
+        return json.dumps({**self.session.health(now), "lost": self.lost, "overflows": self.overflows})
+
+
+def live_endpoints(exchange: str, origin: str) -> Endpoints:
+    """The exchange's own addresses, or the same on a host that stands for it. Raises InputError."""
+    return endpoints_of(exchange, moved(exchange, origin) if origin else None)
+
+
+def questions(exchange: str, symbol: str, origin: str) -> str:
+    """What the feed worker asks before `open_live`: rules and book; without a symbol, the list of instruments."""
+    try:
+        endpoints = live_endpoints(exchange, origin)
+        asked = [asdict(question) for question in ask_instruments(exchange, endpoints, symbol)]
+        book = asdict(ask_book(exchange, endpoints, symbol)) if symbol else None
+    except CwtsError as error:
+        return json.dumps({"error": str(error)})
+    return json.dumps({"instruments": asked, "book": book})
+
+
+def described(exchange: str, symbol: str, rules: Answer, book: Answer) -> tuple[Instrument, list[str]]:
+    """The instrument and what is to be known about it. Raises CwtsError or InputError."""
+    notes: list[str] = []
+    if rules.status:
+        instrument = instrument_of(exchange, symbol, rules.status, rules.body)
+    elif book.status:
+        if book.status != 200:
+            instrument_of(exchange, symbol, book.status, book.body)  # says what is wrong
+        seen = finer(exchange, guess_instrument(exchange, symbol, 0, 0), book.body)
+        instrument = guess_instrument(exchange, symbol, seen.price_decimals, seen.qty_decimals)
+        notes.append(f"the rules of {symbol} could not be read ({rules.why}): ticks and minimum sizes are guessed")
+    else:
+        raise CwtsError(rules.why)
+    instrument = finer(exchange, instrument, book.body if book.status == 200 else b"")
+    if not instrument.contract_size:
+        notes.append("the size of a contract is not known: the book is kept and nothing is traded")
+    elif instrument.qty_decimals > 8:
+        notes.append("quantities have more than 8 decimals: the book is kept and nothing is traded")
+    return instrument, notes
+
+
+def open_live(
+    exchange: str,
+    symbol: str,
+    origin: str,
+    capital: str,
+    rules: tuple[int, bytes, str],
+    book: tuple[int, bytes, str],
+    policy: Policy | None = None,
+) -> str:
+    """Makes session and engine for an instrument, from what the exchange answered to `questions`.
+
+    Returns what the page shows. `capital`: a decimal, or nothing for the default.
+    """
+    global _engine, _live, _drained
+    symbol = symbol.upper()
+    try:
+        settings = Settings()
+        if capital:
+            try:
+                settings = replace(settings, capital=Decimal(capital))
+            except InvalidOperation:
+                raise InputError(f"a number is expected as capital, not {capital!r}") from None
+        machine = session(exchange, [symbol], live_endpoints(exchange, origin), policy, seed=time.time_ns())
+        answers = [Answer(*unwrapped(status, bytes(body)), why) for status, body, why in (rules, book)]
+        instrument, notes = described(exchange, symbol, *answers)
+        price = price_of(exchange, answers[1].body) if answers[1].status == 200 else None
+        if price is None:
+            notes.append("no price yet, so spread and slippage are not limited")
+        _engine = Engine(build_config(instrument, settings, price))
+    except CwtsError as error:
+        return json.dumps({"error": str(error)})
+    if not _drained.size:
+        _drained = np.zeros(INPUT_BYTES, np.uint8)
+    _live = Live(machine, _engine, _drained)
+    survey = Survey(exchange, symbol, 0, 0, 0, instrument.price_decimals, instrument.qty_decimals, price, 0, 0)
+    found = {
+        "survey": asdict(survey),
+        "instrument": asdict(instrument),
+        "notes": notes,
+        "block": _address(_engine.block),
+        "blockBytes": _engine.block.nbytes,
+        "drained": _address(_drained),
+    }
+    return json.dumps(found, default=str)
+
+
+def live() -> Live:
+    """The session that `open_live` made."""
+    assert _live is not None
+    return _live

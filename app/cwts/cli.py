@@ -74,6 +74,13 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=_port, default=8000)
     serve.add_argument("--no-open", action="store_true", help="do not open a browser")
     serve.add_argument("--site", metavar="FOLDER", help="the built site")
+    serve.add_argument(
+        "--simulate-origin",
+        action="append",
+        default=[],
+        metavar="[EXCHANGE=]URL",
+        help="a simulated exchange (cwts simulate) that stands for the real ones in the page, ws://127.0.0.1:9000",
+    )
     serve.set_defaults(run=_serve)
 
     simulate = commands.add_parser("simulate", help="serve recordings as exchanges on this machine")
@@ -129,7 +136,7 @@ def _backtest(args: argparse.Namespace) -> int:
 def _serve(args: argparse.Namespace) -> int:
     from cwts.serve import serve
 
-    return serve(port=args.port, open_browser=not args.no_open, site=args.site) or 0
+    return serve(port=args.port, open_browser=not args.no_open, site=args.site, simulate=args.simulate_origin)
 
 
 def _simulate(args: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import re
 import sys
 import threading
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from cwts.errors import InputError
+from cwts.exchanges import SESSIONS, endpoints_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,12 +29,32 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 PROJECT = Path(__file__).resolve().parents[2]
 
-# Where the page may connect to: itself and the exchanges' WebSockets, nothing else.
-EXCHANGES = (
-    "wss://stream.binance.com:9443 wss://ws-api.binance.com wss://fstream.binance.com wss://ws-fapi.binance.com "
-    "wss://dstream.binance.com wss://ws-dapi.binance.com wss://ws.okx.com:8443"
-)
+ORIGINS = "/origins.json"  # which hosts stand for exchanges, as the page asks for it
 ORIGIN = re.compile(r"(?:wss?|https?)://(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
+
+
+def exchange_origins() -> tuple[str, ...]:
+    """Where the page's sessions connect to: the exchanges' own hosts."""
+    urls = [urlsplit(url) for exchange in SESSIONS for url in endpoints_of(exchange).values()]
+    return tuple(dict.fromkeys(f"{url.scheme}://{url.netloc}" for url in urls))
+
+
+def simulated_origins(given: Sequence[str]) -> dict[str, str]:
+    """Exchange to the address that stands for it, from arguments `[EXCHANGE=]URL`. Raises InputError.
+
+    A URL without an exchange stands for all that no other one names: `cwts simulate` serves each under its name.
+    """
+    named: dict[str, str] = {}
+    for text in given:
+        name, equals, url = text.partition("=") if "=" in text.partition(":")[0] else ("", "", text)
+        if not ORIGIN.fullmatch(url.rstrip("/")):
+            raise InputError(f"an origin like ws://127.0.0.1:9000 is expected, not {url!r}")
+        if equals and name not in SESSIONS:
+            raise InputError(f"unknown exchange {name!r}: expected one of {', '.join(SESSIONS)}")
+        base = re.sub(r"^http", "ws", url.rstrip("/"))
+        named[name] = base
+    found = {exchange: named.get(exchange, named.get("", "")) for exchange in SESSIONS}
+    return {exchange: f"{base}/{exchange}" for exchange, base in found.items() if base}
 
 
 def content_security_policy(origins: Sequence[str] = ()) -> str:
@@ -50,7 +72,7 @@ def content_security_policy(origins: Sequence[str] = ()) -> str:
         "style-src 'self'",
         "img-src 'self' data:",
         "font-src 'self'",
-        " ".join(("connect-src 'self'", EXCHANGES, *origins)),
+        " ".join(("connect-src 'self'", *exchange_origins(), *origins)),
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
@@ -99,9 +121,15 @@ class Handler(BaseHTTPRequestHandler):
     error_content_type = "text/plain; charset=utf-8"
 
     def __init__(
-        self, *args: object, site: Path, always: Mapping[str, str], tags: dict[tuple[Path, int, int], str]
+        self,
+        *args: object,
+        site: Path,
+        always: Mapping[str, str],
+        tags: dict[tuple[Path, int, int], str],
+        origins: bytes,
     ) -> None:
         self.site = site
+        self.origins = origins
         self.always = always
         self.tags = tags
         super().__init__(*args)  # type: ignore[arg-type]
@@ -128,6 +156,9 @@ class Handler(BaseHTTPRequestHandler):
         if host not in ("127.0.0.1", "localhost", "[::1]"):  # another name for this address: DNS rebinding
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
             return
+        if urlsplit(self.path).path == ORIGINS:
+            self._send(self.origins, ".json", f'"{hashlib.sha256(self.origins).hexdigest()[:32]}"', body=body)
+            return
         path = self._file()
         if path is None:
             self.send_error(HTTPStatus.NOT_FOUND)
@@ -140,13 +171,16 @@ class Handler(BaseHTTPRequestHandler):
             return
         key = (path, status.st_mtime_ns, len(data))
         tag = self.tags.get(key) or self.tags.setdefault(key, f'"{hashlib.sha256(data).hexdigest()[:32]}"')
+        self._send(data, path.suffix, tag, body=body)
+
+    def _send(self, data: bytes, suffix: str, tag: str, *, body: bool) -> None:
         if tag in (part.strip() for part in self.headers.get("If-None-Match", "").split(",")):
             self.send_response(HTTPStatus.NOT_MODIFIED)
             data = b""
             body = False
         else:
             self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", TYPES.get(path.suffix, "application/octet-stream"))
+            self.send_header("Content-Type", TYPES.get(suffix, "application/octet-stream"))
             self.send_header("Content-Length", str(len(data)))
         self.send_header("ETag", tag)
         # Ours change under the same name with every build; asking costs nothing on loopback.
@@ -189,10 +223,21 @@ def find_site(site: str | Path | None) -> Path:
     raise InputError(f"no built site in {tried[0]}: run `make site` (or `make run`), or give --site FOLDER")
 
 
-def make_server(site: Path, port: int, *, isolated: bool = True, origins: Sequence[str] = ()) -> Server:
+def make_server(
+    site: Path, port: int, *, isolated: bool = True, origins: Sequence[str] = (), simulate: Sequence[str] = ()
+) -> Server:
     """A server that is bound but does not run yet; port 0 takes a free one. Raises InputError if the port is taken."""
-    always = {"Content-Security-Policy": content_security_policy(origins), **HEADERS}
-    handler = partial(Handler, site=site, always={**always, **(ISOLATION if isolated else {})}, tags={})
+    stand = simulated_origins(simulate)
+    hosts = dict.fromkeys(urlsplit(url)._replace(path="").geturl() for url in stand.values())
+    every = (*origins, *(origin for url in hosts for origin in (url, "http" + url.removeprefix("ws"))))
+    always = {"Content-Security-Policy": content_security_policy(every), **HEADERS}
+    handler = partial(
+        Handler,
+        site=site,
+        always={**always, **(ISOLATION if isolated else {})},
+        tags={},
+        origins=json.dumps(stand).encode(),
+    )
     try:
         return Server((HOST, port), handler)
     except OSError as error:
@@ -208,12 +253,14 @@ def serve(
     site: str | Path | None = None,
     isolated: bool = True,
     origins: Sequence[str] = (),
+    simulate: Sequence[str] = (),
 ) -> int:
     """Serves the site until interrupted. Without isolation the page has no shared memory and takes its slower path.
 
-    `origins`: where the page may connect to besides the exchanges: a simulated one on this machine.
+    `origins`: where the page may connect to besides the exchanges. `simulate`: `[EXCHANGE=]URL` of simulated exchanges
+    that stand for the real ones.
     """
-    server = make_server(find_site(site), port, isolated=isolated, origins=origins)
+    server = make_server(find_site(site), port, isolated=isolated, origins=origins, simulate=simulate)
     address = f"http://{HOST}:{server.server_address[1]}/"
     print(f"CWTS is at {address} (Ctrl-C ends it)", flush=True)
     if open_browser:

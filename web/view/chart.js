@@ -1,6 +1,8 @@
-// The mid price over time with our decisions and fills, the score and the profit below it. One canvas, drawn whole.
+// The mid price over time with our decisions and fills, the score and the profit below it. One canvas, drawn whole, but only
+// a few times a second.
 
 import { fixed, signed, timeOfDay } from "../market.js";
+import { Sheet } from "./sheet.js";
 
 /** @typedef {import("../market.js").Market} Market */
 /** @typedef {import("../snapshot.js").Order} Order */
@@ -8,6 +10,7 @@ import { fixed, signed, timeOfDay } from "../market.js";
 const CAPACITY = 1 << 16;
 const RIGHT = 74;
 const BOTTOM = 16;
+const DRAW_MS = 150; // between drawings, unless somebody asks: at the widest span a point is a fraction of a pixel
 
 /** Points of the market's time, oldest first; the oldest half goes when there is no room. */
 class History {
@@ -49,21 +52,15 @@ export class Chart {
   /** @param {HTMLCanvasElement} canvas @param {() => void} ask for a frame */
   constructor(canvas, ask) {
     this.ask = ask;
-    this.canvas = canvas;
-    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
     this.history = new History();
     /** @type {Map<number, Order>} */
     this.orders = new Map();
     this.span = 300_000;
     /** @type {{x: number, y: number} | null} */
     this.pointer = null;
-    /** @type {Record<string, string>} */
-    this.colours = {};
     this.dirty = true; // there is something new to draw
     this.asked = true; // and somebody waits for it
-    this.width = 0;
-    this.height = 0;
-    new ResizeObserver(() => this.#resize()).observe(canvas);
+    this.drawnAt = 0;
     canvas.addEventListener("pointermove", (event) => {
       this.pointer = { x: event.offsetX, y: event.offsetY };
       this.redraw();
@@ -72,7 +69,20 @@ export class Chart {
       this.pointer = null;
       this.redraw();
     });
-    this.restyle();
+    this.sheet = new Sheet(canvas, () => this.redraw());
+    this.context = this.sheet.pen;
+  }
+
+  get colours() {
+    return this.sheet.colours;
+  }
+
+  get width() {
+    return this.sheet.width;
+  }
+
+  get height() {
+    return this.sheet.height;
   }
 
   /** Draws at the next frame, also when nothing is new. */
@@ -81,29 +91,9 @@ export class Chart {
     this.ask();
   }
 
-  #resize() {
-    const ratio = window.devicePixelRatio || 1;
-    this.width = this.canvas.clientWidth;
-    this.height = this.canvas.clientHeight;
-    this.canvas.width = Math.round(this.width * ratio);
-    this.canvas.height = Math.round(this.height * ratio);
-    this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    this.#blank(); // until there is something to draw
-    this.redraw();
-  }
-
-  #blank() {
-    this.context.fillStyle = this.colours.panel ?? "transparent";
-    this.context.fillRect(0, 0, this.width, this.height);
-  }
-
-  /** Takes the colours of the theme. */
-  restyle() {
-    const style = getComputedStyle(document.documentElement);
-    for (const name of ["panel", "text", "quiet", "edge", "grid", "bid", "ask", "bid-bar", "ask-bar", "mark", "line-price", "mono"]) {
-      this.colours[name] = style.getPropertyValue(`--${name}`).trim();
-    }
-    this.redraw();
+  /** Whether it is time to draw. */
+  get due() {
+    return this.asked || (this.dirty && performance.now() - this.drawnAt >= DRAW_MS);
   }
 
   clear() {
@@ -125,12 +115,13 @@ export class Chart {
 
   /** @param {Market} market @param {number} now the market's time, ms */
   draw(market, now) {
-    if (!(this.dirty || this.asked) || this.width === 0) return;
+    if (!this.due || this.width === 0) return;
     this.dirty = this.asked = false;
+    this.drawnAt = performance.now();
     const { context: pen, colours, history } = this;
     const right = this.width - RIGHT;
     const end = this.height - BOTTOM;
-    this.#blank();
+    this.sheet.fill("panel", 0, 0, this.width, this.height);
     pen.font = `11px ${colours.mono}`;
     if (history.size < 2) {
       pen.fillStyle = colours.quiet;
@@ -190,26 +181,53 @@ export class Chart {
   }
 
   /**
+   * A line through the points: of those that share a pixel's width only the lowest and the highest, and where the value stays
+   * the same only the ends. Buckets begin at fixed times, so that a line that moves keeps its form.
    * @param {number} first @param {Float64Array} column @param {(time: number) => number} x @param {(value: number) => number} y
    * @param {string} colour @param {number} width
    */
   #line(first, column, x, y, colour, width) {
     const { context: pen, history } = this;
+    const { time, size } = history;
+    const bucketMs = 1 / Math.max(1e-9, x(1) - x(0));
     pen.strokeStyle = colour;
     pen.lineWidth = width;
-    pen.lineJoin = "round";
+    pen.lineJoin = "bevel";
     pen.beginPath();
     let down = false;
-    for (let at = first; at < history.size; at++) {
-      const value = column[at];
-      if (Number.isNaN(value)) {
+    let last = NaN; // the value that the line has reached
+    let skipped = -1; // the newest point that is left out because it has the same one
+    const to = (/** @type {number} */ at) => {
+      if (!down) pen.moveTo(x(time[at]), y(column[at]));
+      else if (column[at] === last) {
+        skipped = at;
+        return;
+      } else {
+        if (skipped >= 0) pen.lineTo(x(time[skipped]), y(last));
+        pen.lineTo(x(time[at]), y(column[at]));
+      }
+      skipped = -1;
+      down = true;
+      last = column[at];
+    };
+    for (let at = first; at < size; ) {
+      if (Number.isNaN(column[at])) {
+        if (skipped >= 0) pen.lineTo(x(time[skipped]), y(last));
+        skipped = -1;
         down = false;
+        at += 1;
         continue;
       }
-      if (down) pen.lineTo(x(history.time[at]), y(value));
-      else pen.moveTo(x(history.time[at]), y(value));
-      down = true;
+      const until = (Math.floor(time[at] / bucketMs) + 1) * bucketMs;
+      let [low, high] = [at, at];
+      for (at += 1; at < size && time[at] < until && !Number.isNaN(column[at]); at++) {
+        if (column[at] < column[low]) low = at;
+        if (column[at] >= column[high]) high = at;
+      }
+      to(Math.min(low, high));
+      if (low !== high) to(Math.max(low, high));
     }
+    if (down && skipped >= 0) pen.lineTo(x(time[skipped]), y(last));
     pen.stroke();
   }
 

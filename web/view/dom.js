@@ -10,9 +10,28 @@ export function byId(id) {
   return /** @type {T} */ (element);
 }
 
-/** @param {Node} node @param {string} value */
+/** Changes the text that is there, where it is the only child: a new one would be styled anew. @param {Node} node @param {string} value */
 export function text(node, value) {
-  if (node.textContent !== value) node.textContent = value;
+  const { firstChild } = node;
+  if (firstChild instanceof Text && !firstChild.nextSibling) {
+    if (firstChild.data !== value) firstChild.data = value;
+  } else if (node.textContent !== value) node.textContent = value;
+}
+
+/**
+ * A place inside an element for words that change often. It has a size of its own and is no item of a grid or a flex box, so
+ * that new words lay out this place and nothing else.
+ * @param {HTMLElement} parent of a fixed height @returns {HTMLElement}
+ */
+export function cell(parent) {
+  const place = make("span", "cell", ...parent.childNodes);
+  parent.append(place);
+  return place;
+}
+
+/** @param {HTMLElement} element @param {boolean} hidden */
+export function hide(element, hidden) {
+  if (element.hidden !== hidden) element.hidden = hidden;
 }
 
 /** @param {Element} node @param {string} name @param {string | number} value */
@@ -48,7 +67,7 @@ export class Facts {
     for (const name of names) {
       const value = make("dd", "", "–");
       list.append(make("dt", "", name), value);
-      this.values.set(name, value);
+      this.values.set(name, cell(value));
     }
   }
 

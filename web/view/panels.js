@@ -2,23 +2,26 @@
 
 import { duration, fixed, signed, timeOfDay } from "../market.js";
 import { ACTION_MARKS, ACTIONS, FEATURES, orderWords, reasonShort, reasonWords } from "../words.js";
-import { attribute, byId, Facts, make, scale, text } from "./dom.js";
+import { attribute, byId, cell, Facts, hide, make, scale, text } from "./dom.js";
+import { Sheet } from "./sheet.js";
 
 /** @typedef {import("../snapshot.js").Snapshot} Snapshot */
 /** @typedef {import("../snapshot.js").Order} Order */
 /** @typedef {import("../market.js").Market} Market */
 
 const TAPE_ROWS = 40;
+const TAPE_ROW = 17; // pixels
+const TAPE_TIME = 106; // the width of the columns of time and side
 const ORDER_ROWS = 32;
 
 export class DecisionPanel {
   constructor() {
     this.action = byId("action");
-    this.reason = byId("reason");
+    this.reason = cell(byId("reason"));
     this.meter = byId("meter");
     this.needle = byId("needle");
-    this.score = byId("score");
-    this.last = byId("last-action");
+    this.score = cell(byId("score"));
+    this.last = cell(byId("last-action"));
   }
 
   /** @param {Market} market */
@@ -34,7 +37,7 @@ export class DecisionPanel {
 
   /** @param {Snapshot} shot */
   needleTo(shot) {
-    const value = `translateX(${(50 * Math.max(-1, Math.min(1, shot.score))).toFixed(1)}%)`;
+    const value = `translateX(${Math.round(100 * Math.max(-1, Math.min(1, shot.score))) / 2}%)`; // a step is a pixel or two
     if (this.needle.style.transform !== value) this.needle.style.transform = value;
   }
 
@@ -55,12 +58,12 @@ export class SignalsPanel {
   constructor() {
     this.rows = FEATURES.map((feature) => {
       const name = make("span", "", feature.name);
-      const value = make("span", "number", "–");
+      const value = make("span", "number value", "–");
       const fill = make("i");
       const row = make("li", "", name, value, make("div", feature.one ? "bar2 one" : "bar2", fill));
       row.title = feature.what;
       byId("signals").append(row);
-      return { name, value, fill };
+      return { name, value: cell(value), fill };
     });
   }
 
@@ -80,7 +83,7 @@ export class SignalsPanel {
       text(value, `${feature.one ? fixed(number, feature.digits) : signed(number, feature.digits)}${feature.unit ? ` ${feature.unit}` : ""}`);
       const share = Math.max(-1, Math.min(1, number / feature.full));
       scale(fill, share);
-      if (!feature.one) fill.style.background = share < 0 ? "var(--ask)" : "var(--bid)";
+      attribute(fill, "data-sign", share < 0 ? -1 : 1);
     });
   }
 }
@@ -131,10 +134,10 @@ export class OrdersPanel {
   /** @param {Order[]} orders newest first @param {number} ever @param {Market} market */
   draw(orders, ever, market) {
     text(this.count, ever > 0 ? String(ever) : "");
-    this.none.hidden = ever > 0;
+    hide(this.none, ever > 0);
     this.rows.forEach(({ row, cells }, at) => {
       const order = orders[at];
-      row.hidden = order === undefined;
+      hide(row, order === undefined);
       if (!order) return;
       const buys = order.side === 0;
       const price = market.fillPrice(order);
@@ -150,7 +153,7 @@ export class OrdersPanel {
         `${reasonShort(order.reason)} (${signed(order.score, 2)})`,
       ];
       values.forEach((value, cell) => text(cells[cell], value));
-      cells[1].className = buys ? "buy" : "sell";
+      attribute(cells[1], "class", buys ? "buy" : "sell");
     });
   }
 }
@@ -158,44 +161,97 @@ export class OrdersPanel {
 export class TapePanel {
   constructor() {
     this.count = byId("tape-count");
-    this.rows = Array.from({ length: TAPE_ROWS }, () => {
-      const bar = make("i");
+    /** The newest first. @type {{recvMs: number, price: number, qty: number, side: number, bar: number}[]} */
+    this.trades = [];
+    this.seen = 0;
+    this.told = -1;
+    this.large = 0; // a decaying maximum: what a full bar is
+    /** @type {Market | null} */
+    this.market = null;
+    this.cells = Array.from({ length: TAPE_ROWS }, () => {
       const cells = [make("span"), make("span"), make("span"), make("span")];
-      const row = make("div", "", bar, ...cells);
+      const row = make("div", "", ...cells);
       attribute(row, "role", "row");
       for (const cell of cells) attribute(cell, "role", "cell");
       byId("tape").append(row);
-      return { row, bar, cells };
+      return cells;
     });
-    this.seen = -1;
-    this.large = 0; // a decaying maximum: what a full bar is
+    this.sheet = new Sheet(byId("tape-sheet"), () => this.#paint(this.trades.length));
   }
 
   open() {
-    this.seen = -1;
+    this.trades = [];
+    this.seen = 0;
+    this.told = -1;
     this.large = 0;
+    this.sheet.fill("panel", 0, 0, this.sheet.width, this.sheet.height);
   }
 
   /** @param {Snapshot} shot @param {Market} market */
   draw(shot, market) {
     if (shot.trades === this.seen) return;
-    this.seen = shot.trades;
-    text(this.count, shot.trades > 0 ? fixed(shot.trades, 0) : "");
+    this.market = market;
+    const fresh = [];
     this.large *= 0.995;
-    this.rows.forEach(({ row, bar, cells }, back) => {
-      const trade = back < shot.trades ? shot.trade(back) : null;
-      if (!trade || trade.recvMs === 0) {
-        for (const cell of cells) text(cell, "");
-        scale(bar, 0);
-        return;
-      }
+    for (let back = 0; back < Math.min(shot.trades - this.seen, TAPE_ROWS); back++) {
+      const trade = shot.trade(back);
+      if (trade.recvMs === 0) break;
       this.large = Math.max(this.large, trade.qty);
-      attribute(row, "data-side", trade.side);
-      text(cells[0], timeOfDay(trade.recvMs, true));
-      text(cells[1], trade.side > 0 ? "▲" : "▼");
-      text(cells[2], market.price(trade.price));
-      text(cells[3], market.qty(trade.qty));
-      scale(bar, trade.qty / this.large);
+      fresh.push({ ...trade, bar: 0 });
+    }
+    for (const trade of fresh) trade.bar = trade.qty / this.large;
+    this.seen = shot.trades;
+    this.trades = [...fresh, ...this.trades].slice(0, TAPE_ROWS);
+    this.#paint(fresh.length);
+  }
+
+  /** Draws the newest ones above what is there, which moves down. @param {number} fresh how many are new */
+  #paint(fresh) {
+    const { sheet, market } = this;
+    const { pen, colours, width, height, ratio, canvas } = sheet;
+    if (!market || width === 0) return;
+    const step = Math.round(TAPE_ROW * ratio); // whole pixels of the screen, so that a row moves without a blur
+    const row = step / ratio;
+    const rows = Math.min(fresh, this.trades.length, Math.ceil(height / row));
+    const kept = canvas.height - rows * step;
+    if (kept > 0 && rows > 0) {
+      pen.drawImage(canvas, 0, 0, canvas.width, kept, 0, rows * row, canvas.width / ratio, kept / ratio);
+    }
+    sheet.fill("panel", 0, 0, width, rows * row);
+    const newest = this.trades.slice(0, rows);
+    pen.font = `12px ${colours.mono}`;
+    const price = TAPE_TIME + (width - TAPE_TIME) / 2;
+    newest.forEach((trade, at) => {
+      const bar = sheet.snap(0.38 * width * trade.bar);
+      if (bar > 0) sheet.fill(trade.side > 0 ? "bid-bar" : "ask-bar", width - bar, at * row + 1, bar, row - 2);
+    });
+    pen.textAlign = "left";
+    pen.fillStyle = colours.quiet;
+    newest.forEach((trade, at) => pen.fillText(timeOfDay(trade.recvMs, true), 0, at * row + 13));
+    for (const buys of [true, false]) {
+      pen.fillStyle = colours[buys ? "bid" : "ask"];
+      newest.forEach((trade, at) => {
+        if (trade.side > 0 !== buys) return;
+        pen.textAlign = "left";
+        pen.fillText(buys ? "▲" : "▼", TAPE_TIME - 10, at * row + 13);
+        pen.textAlign = "right";
+        pen.fillText(market.price(trade.price), price, at * row + 13);
+        pen.fillText(market.qty(trade.qty), width, at * row + 13);
+      });
+    }
+  }
+
+  /** Writes what is drawn into the document, for those who do not see it. */
+  tell() {
+    if (this.seen === this.told) return;
+    this.told = this.seen;
+    text(this.count, this.seen > 0 ? fixed(this.seen, 0) : "");
+    this.cells.forEach((cells, at) => {
+      const trade = this.trades[at];
+      const words = trade && this.market
+        ? [timeOfDay(trade.recvMs, true), trade.side > 0 ? "buy" : "sell", this.market.price(trade.price), this.market.qty(trade.qty)]
+        : ["", "", "", ""];
+      words.forEach((word, column) => text(cells[column], word));
     });
   }
 }
@@ -203,9 +259,9 @@ export class TapePanel {
 export class EnginePanel {
   constructor() {
     this.rows = ["queue", "kernel, a message", "queue to decision", "decision to screen"].map((name) => {
-      const cells = [make("td", "", name), make("td", "right number", "–"), make("td", "right number", "–")];
-      byId("latency").append(make("tr", "", ...cells));
-      return cells;
+      const cells = [make("td", "right number", "–"), make("td", "right number", "–")];
+      byId("latency").append(make("tr", "", make("td", "", name), ...cells));
+      return cells.map(cell);
     });
     this.facts = new Facts(byId("counters"), ["messages", "messages a second", "engine busy", "book updates", "gaps, malformed", "received", "memory"]);
   }
@@ -221,7 +277,7 @@ export class EnginePanel {
       screen,
     ];
     stages.forEach((pair, at) => {
-      pair.forEach((value, column) => text(this.rows[at][column + 1], value > 0 ? fixed(value, value < 10 ? 1 : 0) : "–"));
+      pair.forEach((value, column) => text(this.rows[at][column], value > 0 ? fixed(value, value < 10 ? 1 : 0) : "–"));
     });
     this.facts.set("messages", fixed(shot.messages, 0));
     this.facts.set("messages a second", fixed(rate, 0));

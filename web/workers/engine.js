@@ -7,6 +7,7 @@ import { Latency } from "../latency.js";
 import { MirrorWriter, NUMBERS } from "../mirror.js";
 import { clock, HEADER_BYTES, PortReader, RingReader } from "../ring.js";
 import { answer, oneLine, Refusal } from "../rpc.js";
+import { Driver } from "./driver.js";
 
 /** @typedef {import("../ring.js").Reader} Reader */
 
@@ -15,6 +16,7 @@ const PUBLISH_MS = 8; // how often the page may see a new state: twice a frame
 const LISTEN_MS = 25; // how long the loop runs before it listens, if nobody knocks
 const LOST_MS = 200; // a knock without a message, which does not happen, is believed for so long
 const STATISTICS_MS = 250;
+const HEALTH_MS = 250; // how often the page hears how the connections are
 const POINT_MS = 100; // of the market's time, between points of the chart
 
 const FOLDER = "/recording"; // where cwts.browser finds the recording as a file
@@ -26,6 +28,10 @@ let pyodide;
 let python;
 /** From the input buffer into the kernel. @type {any} */
 let feeder = null;
+/** What drives a live session; null while a recording plays. @type {Driver | null} */
+let driver = null;
+/** @type {MessagePort} to the feed worker */
+let feedPort;
 /** @type {MirrorWriter} */
 let mirror;
 let session = 0;
@@ -72,9 +78,10 @@ function int64(address) {
 
 /**
  * @param {{shared: SharedArrayBuffer | null}} options
- * @param {MessagePort} feedPort from the feed worker
+ * @param {MessagePort} port from the feed worker
  */
-async function init({ shared }, feedPort) {
+async function init({ shared }, port) {
+  feedPort = port;
   mirror = new MirrorWriter(shared, tell);
   tell({ progress: 0.05, what: "Python for WebAssembly" });
   const errors = /** @type {string[]} */ ([]);
@@ -113,6 +120,11 @@ async function open(recording, name, exchange, symbol, known) {
   };
   const survey = known && (await sha256(recording)) === known.sha256 ? JSON.stringify(known.survey) : "";
   const found = JSON.parse(python.open_recording(name, exchange, symbol, watch, survey));
+  return opened(found);
+}
+
+/** A fresh engine is there. @param {any} found what Python says of it */
+function opened(found) {
   if (found.error !== undefined) throw new Refusal(found.error);
   feeder?.destroy();
   feeder = python.feeder();
@@ -136,6 +148,32 @@ async function open(recording, name, exchange, symbol, known) {
   };
 }
 
+/**
+ * What to ask an exchange before `openLive`; without a symbol, what lists its instruments.
+ * @param {string} exchange @param {string} symbol @param {string} origin a host that stands for the exchange, or nothing
+ */
+function questions(exchange, symbol, origin) {
+  const found = JSON.parse(python.questions(exchange, symbol, origin));
+  if (found.error !== undefined) throw new Refusal(found.error);
+  return found;
+}
+
+/**
+ * @param {string} exchange @param {string} symbol @param {string} origin @param {string} capital
+ * @param {import("./sockets.js").Answer[]} answers rules and book
+ */
+function openLive(exchange, symbol, origin, capital, answers) {
+  close();
+  const given = answers.map(({ status, body, why }) => pyodide.toPy([status, body, why]));
+  try {
+    const found = opened(JSON.parse(python.open_live(exchange, symbol, origin, capital, ...given)));
+    driver = new Driver({ session: python.live(), heap, drained: found.drained, input, inputBytes, feed, act: () => {} });
+    return found;
+  } finally {
+    for (const each of given) each.destroy();
+  }
+}
+
 /** @param {Blob} recording @returns {Promise<string>} */
 async function sha256(recording) {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await recording.arrayBuffer()));
@@ -145,13 +183,27 @@ async function sha256(recording) {
 /** Ends the session that runs, if one does; its frames are forgotten. */
 function close() {
   session += 1;
+  driver?.destroy();
+  driver = null;
 }
 
-/** @param {SharedArrayBuffer | MessagePort} source where frames come from */
-function start(source) {
+/** @param {SharedArrayBuffer | MessagePort} source where frames come from @param {number} [feedNumber] which live feed it is */
+function start(source, feedNumber) {
   const reader = source instanceof MessagePort ? new PortReader(source) : new RingReader(source);
   const mine = ++session;
   heard = 1; // the knock of this very call
+  if (driver) {
+    driver.act = (actions) => {
+      const wanted = [];
+      for (const action of actions) {
+        if (action.kind === "note") tell({ note: action });
+        else if (action.kind === "reset") tell({ note: { level: "warning", text: `the book is thrown away: ${action.why}` } });
+        else if (action.kind !== "fail") wanted.push(action);
+      }
+      if (wanted.length > 0) feedPort.postMessage({ actions: wanted, feed: feedNumber });
+    };
+    driver.start();
+  }
   run(reader, mine).catch((error) => {
     if (mine === session) tell({ failed: oneLine(error) });
   });
@@ -163,15 +215,23 @@ async function run(from, mine) {
   let listened = clock();
   let agreed = listened; // when knocks and messages were last equal in number
   let dirty = true;
+  let told = 0;
+  const live = driver;
   while (mine === session) {
-    const bytes = from.drain(heap(), input, Math.min(BATCH_BYTES, inputBytes));
+    const bytes = from.drain(heap(), live ? live.drained : input, Math.min(BATCH_BYTES, inputBytes));
     const began = clock();
     let now = began;
     if (bytes > 0) {
-      const events = feed(bytes);
+      const events = live ? live.process(bytes) : feed(bytes);
       now = clock();
-      measure(from, now - began);
+      if (!live) measure(from, now - began, now - began, from.frames);
+      else if (live.messages > 0) measure(from, now - began, live.kernelMs, live.messages);
       chart();
+      if (live && now - told > HEALTH_MS) {
+        told = now;
+        tell({ health: JSON.parse(live.health()) });
+      }
+      if (live?.failed) throw new Refusal(live.failed);
       dirty = true;
       if (events & URGENT) published = 0;
     } else if (from.ended) {
@@ -216,14 +276,14 @@ function feed(bytes) {
   return events;
 }
 
-/** @param {Reader} from @param {number} ms what the call took */
-function measure(from, ms) {
+/** @param {Reader} from @param {number} ms what the batch took @param {number} kernelMs of it in the kernel @param {number} frames */
+function measure(from, ms, kernelMs, frames) {
   for (let at = 0; at < from.waitCount; at++) {
     queue.add(from.waits[at] * 1000);
     total.add((from.waits[at] + ms) * 1000);
   }
-  feeding.add((ms * 1000) / from.frames);
-  fed.frames += from.frames;
+  feeding.add((kernelMs * 1000) / frames);
+  fed.frames += frames;
   fed.ms += ms;
   fed.calls += 1;
 }
@@ -235,7 +295,7 @@ const FIELD = LAYOUT.cwts_snapshot.fields;
 function chart() {
   const at = block + SNAPSHOT;
   const time = int64(at + FIELD.now_ns.offset) / 1e6;
-  if (Math.abs(time - lastPoint) < POINT_MS) return;
+  if (time === 0 || Math.abs(time - lastPoint) < POINT_MS) return;
   lastPoint = time;
   const synced = memory().getUint32(at + FIELD.synced.offset, true) === 1;
   const mid = int64(at + FIELD.mid_e8.offset) / 1e8;
@@ -327,8 +387,10 @@ function nextPiece() {
 
 globalThis.addEventListener("message", heardOne);
 answer(/** @type {any} */ (globalThis), {
-  init, open, close, start, command, timer,
+  init, open, questions, openLive, close, start, command, timer,
   acknowledge: () => mirror.acknowledged(),
+  /** @param {number} depth */
+  book: (depth) => JSON.parse(python.book(depth)),
   bookSha256: () => python.book_sha256(),
   blockSha256: () => python.block_sha256(),
 });

@@ -1,8 +1,9 @@
 // The feed worker: reads a recording as a stream, turns its lines into frames and hands them on at the pace of the
-// recording times the speed. It never drops a frame: where there is no room it waits.
+// recording times the speed. It never drops a frame: where there is no room it waits. Live, it owns the sockets (sockets.js).
 
 import { clock, frameBytes, HEADER_BYTES, LARGEST_BYTES, PortWriter, RingWriter } from "../ring.js";
 import { answer, Caller, oneLine, Refusal } from "../rpc.js";
+import { ask, listed, Sockets } from "./sockets.js";
 
 /** @typedef {import("../ring.js").Writer} Writer */
 /** @typedef {{recv: bigint, ms: number, stream: number, kind: number, payload: Uint8Array}} Frame */
@@ -20,6 +21,8 @@ const RETURN = 13;
 /** @type {Caller} the engine worker */
 let engine;
 let session = 0;
+/** The live feed that runs, and which one it is. @type {{sockets: Sockets, number: number} | null} */
+let live = null;
 let playing = true;
 let speed = 1;
 /** Frames up to this time (ms) pass although the feed is paused. */
@@ -304,9 +307,18 @@ answer(/** @type {any} */ (globalThis), {
   /** @param {MessagePort} port to the engine worker */
   init(port) {
     port.start();
-    engine = new Caller(port, () => {});
+    engine = new Caller(port, ({ actions, feed }) => {
+      if (feed === live?.number) live?.sockets.carry(actions);
+    });
   },
   fetch: fetchRecording,
+  ask,
+  listed,
+  /** @param {SharedArrayBuffer | MessagePort} target @param {number} number */
+  startLive(target, number) {
+    session += 1;
+    live = { sockets: new Sockets(target instanceof MessagePort ? new PortWriter(target) : new RingWriter(target)), number };
+  },
   /** @param {SharedArrayBuffer | MessagePort} target @param {Blob} recording @param {number} pace @param {boolean} play */
   start(target, recording, pace, play) {
     const writer = target instanceof MessagePort ? new PortWriter(target) : new RingWriter(target);
@@ -321,6 +333,8 @@ answer(/** @type {any} */ (globalThis), {
   },
   stop() {
     session += 1;
+    live?.sockets.close();
+    live = null;
     changed();
   },
   play() {

@@ -124,7 +124,7 @@ class Question:
     marks: tuple[str, ...] = ()
 
 
-_OKX_MARKS = ('"data":', '"event":"error"')
+_OKX_MARKS = ('"data"', '"error"')
 _OKX_LISTED = ("SPOT", "SWAP", "FUTURES")
 
 
