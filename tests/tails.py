@@ -164,7 +164,8 @@ class Watch:
         before, self.bars = self.bars, int(bars["count"])
         for i in range(before, self.bars):
             bar = bars["ring"][i % len(bars["ring"])]
-            ended = int(bar["second"]) if i + 1 < self.bars else int(bars["now"]["second"]) - 1  # a silence may follow it
+            newest = i + 1 == self.bars  # a silence may have followed it
+            ended = int(bars["now"]["second"]) - 1 if newest else int(bar["second"])
             self.soc.second(ended, synced=synced)
             self.swan.bar(
                 Bar(

@@ -73,9 +73,7 @@ def test_slippage_and_results_from_the_orders_alone(real: Run) -> None:
         want = profit(contract, size, fee, 0.0, trade.buy, qty, trade.entry, trade.exit)
         scale = trade.notional_e8 / E8
         lot = float(one.lot_size) * trade.entry if contract == "spot" else 0.0  # what is below a lot is not sold
-        assert trade.net_e8 / E8 == pytest.approx(
-            want, abs=5e-8 + 1e-6 * scale + 1e-2 * lot
-        )  # roundings go against us
+        assert trade.net_e8 / E8 == pytest.approx(want, abs=5e-8 + 1e-6 * scale + 1e-2 * lot)  # roundings go against us
 
 
 def test_drawdown_and_exposure(real: Run) -> None:

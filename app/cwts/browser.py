@@ -36,6 +36,7 @@ from cwts.exchanges import (
 from cwts.exchanges.base import DROP, as_json
 from cwts.instruments import guess_instrument
 from cwts.kernel import Engine, layout, plain
+from cwts.networks import command_frames, load_payloads
 from cwts.recorder import FrameRecording
 from cwts.recording import Recording, Survey
 from cwts.replay import prepare
@@ -344,6 +345,7 @@ def open_live(
         if price is None:
             notes.append("no price yet, so spread and slippage are not limited")
         _engine = Engine(build_config(instrument, settings, price))
+        _engine.feed(command_frames(load_payloads(settings.networks)))
     except CwtsError as error:
         return json.dumps({"error": str(error)})
     if not _drained.size:

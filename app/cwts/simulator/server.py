@@ -268,6 +268,8 @@ class Simulator:
             self._burst -= 1
             if not self._burst or (self._held_until and time.monotonic() > self._held_until):
                 self._hold(False)
+            if not self._burst:
+                self._origin, self._in_step = None, 0  # the tape goes on from where the burst left it
             if self.played % 256 == 0:
                 await asyncio.sleep(0)
         elif self.rate or self.pace:
