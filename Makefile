@@ -7,6 +7,7 @@ OPEN ?= 1
 FUZZ_SECONDS ?= 10
 FUZZ_RUNS ?= 10000000
 TORTURE_SECONDS ?= 3
+SOAK_SECONDS ?= 600
 TORTURE_READS ?= 100000000
 
 .NOTPARALLEL:
@@ -142,7 +143,8 @@ build/fuzz/kernel/stamp: $(KERNEL)
 	@rm -rf $(@D) && mkdir -p $(@D) && cp native_ext/kernel/*.[ch] $(@D)
 	@sed -i -e 's/CWTS_WINDOW = 65536/CWTS_WINDOW = 4096/; s/CWTS_WINDOW_WORDS = 1024/CWTS_WINDOW_WORDS = 64/' \
 	  -e 's/CWTS_SUMMARY_WORDS = 16/CWTS_SUMMARY_WORDS = 1/; s/CWTS_FAR = 32768/CWTS_FAR = 128/' \
-	  -e 's/CWTS_STAGE = 32768/CWTS_STAGE = 256/; s/CWTS_TRADES = 4096/CWTS_TRADES = 64/' $(@D)/cwts.h
+	  -e 's/CWTS_STAGE = 32768/CWTS_STAGE = 256/; s/CWTS_TRADES = 4096/CWTS_TRADES = 64/' \
+	  -e 's/CWTS_BAR_RING = 1024/CWTS_BAR_RING = 64/; s/CWTS_VOLUME_BAR_RING = 256/CWTS_VOLUME_BAR_RING = 8/' $(@D)/cwts.h
 	@sed -i 's/64 - 15/64 - 7/; s/1 << 15/1 << 7/' $(@D)/book.c
 	@sed -i '/CHECK_LAYOUT(cwts_side_book)/d' $(@D)/feed.c
 	@touch $@
@@ -186,9 +188,12 @@ torture-short: system-test $(TORTURES) ## ThreadSanitizer on the lock-free parts
 torture: torture-short $(TORTURES:build/torture/%=build/torture-fast/%) test-slow ## the same optimised for TORTURE_READS reads (10^8), and the slow tests
 	@for torture in $(TORTURES:build/torture/%=build/torture-fast/%); do $$torture 3600 $(TORTURE_READS); done
 
-.PHONY: test-slow test-schedules
+.PHONY: test-slow test-schedules soak
 test-schedules: site ## 1,000 random fault schedules against the simulated exchange (CWTS_SCHEDULES=1000)
 	CWTS_ENGINE=native $(BIN)/pytest -q -m slow tests/live -k thousand
+
+soak: site ## 1,000 messages a second for SOAK_SECONDS (600), then 100,000 at once: nothing lost, memory flat
+	CWTS_ENGINE=native CWTS_SOAK_SECONDS=$(SOAK_SECONDS) CWTS_BURST=100000 $(BIN)/pytest -q -s -m slow tests/live/test_soak.py
 
 test-slow: site
 	CWTS_ENGINE=native $(BIN)/pytest -q -m slow

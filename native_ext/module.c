@@ -15,19 +15,21 @@ typedef struct kernel_table {
     const char *isa;
     int32_t (*init)(void *, const cwts_config *);
     int32_t (*feed)(void *, const uint8_t *, uint32_t);
+    int32_t (*network_batch)(const cwts_network *, const float *, float *, uint32_t);
 } kernel_table;
 
 #if defined(__x86_64__)
 int32_t cwts_init_avx2(void *block, const cwts_config *config);
 int32_t cwts_feed_avx2(void *block, const uint8_t *frames, uint32_t bytes);
-static const kernel_table AVX2 = {"avx2", cwts_init_avx2, cwts_feed_avx2};
-static const kernel_table BASE = {"sse2", cwts_init, cwts_feed};
+int32_t cwts_network_batch_avx2(const cwts_network *network, const float *features, float *out, uint32_t rows);
+static const kernel_table AVX2 = {"avx2", cwts_init_avx2, cwts_feed_avx2, cwts_network_batch_avx2};
+static const kernel_table BASE = {"sse2", cwts_init, cwts_feed, cwts_network_batch};
 #elif defined(__wasm_simd128__)
-static const kernel_table BASE = {"simd128", cwts_init, cwts_feed};
+static const kernel_table BASE = {"simd128", cwts_init, cwts_feed, cwts_network_batch};
 #elif defined(__ARM_NEON)
-static const kernel_table BASE = {"neon", cwts_init, cwts_feed};
+static const kernel_table BASE = {"neon", cwts_init, cwts_feed, cwts_network_batch};
 #else
-static const kernel_table BASE = {"portable", cwts_init, cwts_feed};
+static const kernel_table BASE = {"portable", cwts_init, cwts_feed, cwts_network_batch};
 #endif
 
 static const kernel_table *kernel = &BASE;
@@ -153,6 +155,40 @@ static PyObject *py_feed_each(PyObject *self, PyObject *args) {
     return Py_BuildValue("LL", (long long)fed, (long long)events);
 }
 
+/* network_batch(network, features, out): float32 rows of 16 in, of `outputs` out. Returns the number of rows. */
+static PyObject *py_network_batch(PyObject *self, PyObject *args) {
+    PyObject *out_object;
+    Py_buffer network, features, out;
+    cwts_network n;
+    int32_t result = CWTS_E_CONFIG;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*y*O:network_batch", &network, &features, &out_object)) return NULL;
+    if (PyObject_GetBuffer(out_object, &out, PyBUF_WRITABLE | PyBUF_SIMPLE) < 0) {
+        PyBuffer_Release(&network);
+        PyBuffer_Release(&features);
+        return NULL;
+    }
+    size_t row = CWTS_FEATURE_COUNT * sizeof(float), rows = (size_t)features.len / row;
+    int fits = network.len == (Py_ssize_t)sizeof n && (size_t)features.len % row == 0 && rows <= INT32_MAX
+            && ((uintptr_t)features.buf | (uintptr_t)out.buf) % sizeof(float) == 0;
+    if (fits) {
+        memcpy(&n, network.buf, sizeof n);
+        fits = n.outputs > CWTS_OUTPUTS || (size_t)out.len >= rows * n.outputs * sizeof(float);
+    }
+    if (fits) {
+        Py_BEGIN_ALLOW_THREADS
+        result = kernel->network_batch(&n, features.buf, out.buf, (uint32_t)rows);
+        Py_END_ALLOW_THREADS
+    } else {
+        PyErr_Format(PyExc_ValueError, "expected a network of %zu bytes, float32 rows of %d, and room for the outputs",
+                     sizeof n, (int)CWTS_FEATURE_COUNT);
+    }
+    PyBuffer_Release(&network);
+    PyBuffer_Release(&features);
+    PyBuffer_Release(&out);
+    return fits ? PyLong_FromLong(result) : NULL;
+}
+
 static PyObject *py_latency(PyObject *self, PyObject *args) {
     PyObject *object;
     Py_buffer block;
@@ -211,6 +247,7 @@ static PyMethodDef METHODS[] = {
     {"init", py_init, METH_VARARGS, "init(block, config): zeroes the block and sets it up; 0 or a negative error."},
     {"feed", py_feed, METH_VARARGS, "feed(block, frames, count=-1): processes frames; event bits or a negative error."},
     {"feed_each", py_feed_each, METH_VARARGS, "feed_each(block, frames, ns): one frame at a time, timed; (frames, events)."},
+    {"network_batch", py_network_batch, METH_VARARGS, "network_batch(network, features, out): rows, or a negative error."},
     {"latency", py_latency, METH_VARARGS, "latency(block, stage, ns): adds to a stage's histogram."},
     {"read", py_read, METH_VARARGS, "read(block, out): the published snapshot; False if it could not be had."},
     {"isa", py_isa, METH_VARARGS, "isa([\"base\" | \"best\"]): the instruction set in use."},

@@ -165,6 +165,17 @@ class Market:
         message = {"e": "trade", "E": 1, "T": 1, "s": self.symbol, "t": number, "p": price, "q": qty, "m": maker}
         return message | more
 
+    def forced(self, price: str = "99", qty: str = "1", *, sell: bool = True, **more: Any) -> dict[str, Any]:
+        """A forced order that closed a long (`sell`) or a short."""
+        if self.exchange == "okx":
+            side, position = ("sell", "long") if sell else ("buy", "short")
+            order = {"bkLoss": "0", "bkPx": price, "ccy": "", "posSide": position, "side": side, "sz": qty, "ts": "1"}
+            element = {"details": [order | more], "instFamily": "X", "instId": self.symbol, "instType": "SWAP"}
+            return {"arg": {"channel": "liquidation-orders", "instType": "SWAP"}, "data": [element]}
+        order = {"s": self.symbol, "S": "SELL" if sell else "BUY", "o": "LIMIT", "f": "IOC", "q": qty, "p": price,
+                 "ap": price, "X": "FILLED", "l": qty, "z": qty, "T": 1}  # fmt: skip
+        return {"e": "forceOrder", "E": 1, "o": order | more}
+
     def okx(self, action: str | None, seq: int | None, previous: int | None, bids: Any = (), asks: Any = (),
             *, channel: str = "books", checksum: int | None = 0) -> dict[str, Any]:  # fmt: skip
         """An OKX book message; ids or the checksum are left out where they are None."""
@@ -213,3 +224,9 @@ def agree(engine: Engine, oracle: Oracle) -> None:
         trade = ring[(count - back) % len(ring)]
         printed = int(price.scaleb(oracle.price_decimals)), int(qty.scaleb(oracle.qty_decimals)), aggressor
         assert (int(trade["price"]), int(trade["qty"]), int(trade["aggressor"])) == printed
+    ladder = view["liquidation"]
+    assert int(ladder["count"]) == len(oracle.forced)
+    for back, (price, qty, side) in enumerate(reversed(oracle.forced[-len(ladder["forced"]) :]), 1):
+        order = ladder["forced"][(len(oracle.forced) - back) % len(ladder["forced"])]
+        told = int(price.scaleb(oracle.price_decimals)), int(qty.scaleb(oracle.qty_decimals)), side
+        assert (int(order["price"]), int(order["qty"]), int(order["side"])) == told

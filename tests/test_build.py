@@ -18,6 +18,8 @@ from types import ModuleType
 
 import pytest
 
+from cwts.cli import build_parser
+
 pytestmark = pytest.mark.skipif(sys.platform == "emscripten", reason="the builders run on the host")
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,6 +119,38 @@ def test_the_site_is_what_its_manifest_says() -> None:
         assert (len(data), hashlib.sha256(data).hexdigest()) == (entry["size"], entry["sha256"])
     served = {entry["file"] for entry in manifest}
     assert not [name for name in served if name.endswith((".map", ".ts")) or "node_modules" in name]
+
+
+def test_the_container_is_built_from_what_there_is() -> None:
+    """Its files exist and are sent to the builder, the base is pinned, nothing runs as root, and the commands parse."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    steps = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]
+
+    def of(name: str) -> list[str]:
+        return [rest for step, rest in steps if step == name]
+
+    assert [re.fullmatch(r"BASE=python:3\.[0-9]+\.[0-9]+-slim-[a-z]+", base) is not None for base in of("ARG")] == [
+        True
+    ]
+    assert {stage.split()[0] for stage in of("FROM")} == {"${BASE}"}
+    sent = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    copied = [name for rest in of("COPY") if not rest.startswith("--from") for name in rest.split()[:-1]]
+    assert copied == ["pyproject.toml", "MANIFEST.in", "LICENSE", "native_ext", "app"]
+    assert [name for name in copied if not (ROOT / name).exists() or f"!{name}" not in sent] == []
+    assert "**/*.so" in sent  # built for this machine, not for the container
+    extra = re.search(r'"\.\[(\w+)\]"', text)
+    assert extra is not None
+    assert extra[1] in PROJECT["project"]["optional-dependencies"]
+    assert (user := of("USER")) == ["10001:10001"]
+    assert f"--uid {user[0].partition(':')[0]} " in text
+    parser = build_parser()
+    (check,) = of("HEALTHCHECK")
+    health = json.loads(check[check.index("[") :])
+    entry, command = json.loads(of("ENTRYPOINT")[0]), json.loads(of("CMD")[0])
+    assert entry == health[:1] == ["cwts"]
+    asked, runs = parser.parse_args(health[1:]), parser.parse_args(command)
+    assert runs.metrics == asked.port == int(of("EXPOSE")[0])
+    assert not runs.live
 
 
 def test_no_file_names_a_package_registry() -> None:

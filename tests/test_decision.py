@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cwts.config import Settings
@@ -16,6 +17,7 @@ from cwts.kernel.layout import Action, OrderState, Reason
 from market import SECOND, START_NS, examples, frame
 from oracle.account import Account
 from oracle.decision import Rules, Situation, decide
+from oracle.trader import parameters, risk_ppm
 from twins import Terms
 
 SETTINGS = Settings(
@@ -41,7 +43,9 @@ class Facts:
     since_synced: float = 10
     since_closed: float = 5
     capital_enough: bool = True
-    score: float = 0.0
+    score: float = 0.0  # of the features alone
+    signals: tuple[tuple[str, float], ...] = ()
+    swan_exit: bool = True
 
 
 def ask(terms: Terms, facts: Facts, engine_name: str) -> tuple[tuple[Reason, Action], tuple[Reason, Action], Engine]:
@@ -53,6 +57,10 @@ def ask(terms: Terms, facts: Facts, engine_name: str) -> tuple[tuple[Reason, Act
     def ago(seconds: float) -> int:
         return now - int(seconds * SECOND)
 
+    view["config"]["parts"] = layout.Part.ALL - layout.Part.BRAIN  # the signals stay as they are written here
+    view["config"]["parameter"][layout.Parameter.DECISION_SWAN_EXIT] = facts.swan_exit
+    for name, value in facts.signals:
+        view["signals"]["value"][layout.Signal[name]] = value
     twin = Account(view["config"].copy())
     if not facts.capital_enough:
         view["config"]["min_notional_e8"] = twin.config["min_notional_e8"] = 10**15
@@ -80,19 +88,22 @@ def ask(terms: Terms, facts: Facts, engine_name: str) -> tuple[tuple[Reason, Act
     rules = Rules(
         spot=c["contract"] == layout.Contract.SPOT, **times, max_spread=int(c["max_spread"]),
         max_loss_e8=int(c["max_loss_e8"]), capital_e8=int(c["capital_e8"]),
-        enter=float(c["enter"]), exit=float(c["exit"]),
+        enter=float(c["enter"]), exit=float(c["exit"]), parameter=parameters(c),
     )  # fmt: skip
+    signal = {name: float(np.float32(value)) for name, value in facts.signals}
     situation = Situation(
         synced=facts.synced, since_update_ns=now - ago(facts.since_update), bid=facts.bid, ask=facts.ask,
         pending=facts.pending, halted=facts.halted, position=facts.position, equity_e8=twin.equity_e8,
         since_opened_ns=now - ago(facts.since_opened), since_synced_ns=now - ago(facts.since_synced),
-        since_closed_ns=now - ago(facts.since_closed), size=twin.size(facts.bid[0], facts.ask[0]),
-        score=max(-1.0, min(1.0, facts.score)) if facts.synced else 0.0,
+        since_closed_ns=now - ago(facts.since_closed), size=twin.size(facts.bid[0], facts.ask[0], risk_ppm(c, signal)),
+        score=float(view["decision"]["score"]), signal=signal,
+        part=tuple(float(part) for part in view["decision"]["part"]),
     )  # fmt: skip
     found = Reason(int(view["decision"]["reason"])), Action(int(view["decision"]["action"]))
     return found, decide(rules, situation), engine
 
 
+ALARM = (("SWAN_ALARM", 1.0),)
 LONG, SHORT = {"position": 1000}, {"position": -1000}
 CASES: dict[str, tuple[Terms, dict[str, Any], Reason, Action]] = {
     "no valid book": (LINEAR, {"synced": False, "score": 1}, Reason.BOOK_INVALID, Action.HOLD),
@@ -116,6 +127,13 @@ CASES: dict[str, tuple[Terms, dict[str, Any], Reason, Action]] = {
     "lost without a position": (LINEAR, {"lost": 200, "score": 1}, Reason.SCORE_UP, Action.BUY),
     "held for max_hold_s": (LINEAR, {**LONG, "since_opened": 30, "score": -1}, Reason.EXIT_TIME, Action.EXIT),
     "not yet so long": (LINEAR, {**LONG, "since_opened": 29.9}, Reason.HOLDING, Action.HOLD),
+    "the black swan alarm": (LINEAR, {**LONG, "signals": ALARM, "since_opened": 60}, Reason.EXIT_SWAN, Action.EXIT),
+    "the alarm is not to close": (LINEAR, {**LONG, "signals": ALARM, "swan_exit": False}, Reason.HOLDING, Action.HOLD),
+    "a cascade down against a long position": (
+        LINEAR, {**LONG, "signals": (("CASCADE_DOWN", 0.9),)}, Reason.EXIT_CASCADE, Action.EXIT),
+    "a cascade up against a short one": (
+        LINEAR, {**SHORT, "signals": (("CASCADE_UP", 0.95),)}, Reason.EXIT_CASCADE, Action.EXIT),
+    "a cascade with the position": (LINEAR, {**LONG, "signals": (("CASCADE_UP", 1.0),)}, Reason.HOLDING, Action.HOLD),
     "the score against a long position": (LINEAR, {**LONG, "score": -0.25}, Reason.EXIT_SIGNAL, Action.EXIT),
     "the score against a short one": (LINEAR, {**SHORT, "score": 0.25}, Reason.EXIT_SIGNAL, Action.EXIT),
     "a little against": (LINEAR, {**LONG, "score": -0.2}, Reason.HOLDING, Action.HOLD),
@@ -134,6 +152,46 @@ CASES: dict[str, tuple[Terms, dict[str, Any], Reason, Action]] = {
     "down": (LINEAR, {"score": -0.5}, Reason.SCORE_DOWN, Action.SELL),
     "the score is at most 1": (LINEAR, {"score": 7.0}, Reason.SCORE_UP, Action.BUY),
     "neither": (LINEAR, {"score": 0.49}, Reason.NO_SIGNAL, Action.HOLD),
+    "the alarm opens nothing": (LINEAR, {"score": 1, "signals": ALARM}, Reason.SWAN, Action.HOLD),
+    "nor if it closes nothing": (LINEAR, {"score": 1, "signals": ALARM, "swan_exit": False}, Reason.SWAN, Action.HOLD),
+    "too critical": (LINEAR, {"score": 1, "signals": (("CRITICALITY", 0.96),)}, Reason.CRITICAL, Action.HOLD),
+    "critical, not too much": (LINEAR, {"score": 1, "signals": (("CRITICALITY", 0.94),)}, Reason.SCORE_UP, Action.BUY),
+    "a cascade down against a buy": (
+        LINEAR, {"score": 1, "signals": (("CASCADE_DOWN", 0.5),)}, Reason.CASCADE, Action.HOLD),
+    "a cascade up against a sell": (
+        LINEAR, {"score": -1, "signals": (("CASCADE_UP", 0.6),)}, Reason.CASCADE, Action.HOLD),
+    "a cascade the same way": (
+        LINEAR, {"score": -1, "signals": (("CASCADE_DOWN", 1.0),)}, Reason.SCORE_DOWN, Action.SELL),
+    "liquidations close below a buy": (
+        LINEAR, {"score": 1, "signals": (("LIQUIDATION_DOWN", 9.0), ("LIQUIDATION_DOWN_MASS", 5.0))},
+        Reason.LIQUIDATION, Action.HOLD),
+    "liquidations close above a sell": (
+        LINEAR, {"score": -1, "signals": (("LIQUIDATION_UP", 1.0), ("LIQUIDATION_UP_MASS", 50.0))},
+        Reason.LIQUIDATION, Action.HOLD),
+    "liquidations far away": (
+        LINEAR, {"score": 1, "signals": (("LIQUIDATION_DOWN", 10.0), ("LIQUIDATION_DOWN_MASS", 50.0))},
+        Reason.SCORE_UP, Action.BUY),
+    "few liquidations": (
+        LINEAR, {"score": 1, "signals": (("LIQUIDATION_DOWN", 1.0), ("LIQUIDATION_DOWN_MASS", 4.9))},
+        Reason.SCORE_UP, Action.BUY),
+    "liquidations on the other side": (
+        LINEAR, {"score": 1, "signals": (("LIQUIDATION_UP", 1.0), ("LIQUIDATION_UP_MASS", 50.0))},
+        Reason.SCORE_UP, Action.BUY),
+    "fragile": (LINEAR, {"score": 1, "signals": (("ANTIFRAGILITY", -0.95),)}, Reason.FRAGILE, Action.HOLD),
+    "whales buy": (
+        LINEAR, {"signals": (("WHALE_PRESSURE", 1.0), ("WHALE_CONFIDENCE", 1.0))}, Reason.WHALE_UP, Action.BUY),
+    "whales sell": (
+        LINEAR, {"signals": (("WHALE_PRESSURE", -1.0), ("WHALE_CONFIDENCE", 1.0))}, Reason.WHALE_DOWN, Action.SELL),
+    "whales we are not sure of": (
+        LINEAR, {"signals": (("WHALE_PRESSURE", 1.0), ("WHALE_CONFIDENCE", 0.9))}, Reason.NO_SIGNAL, Action.HOLD),
+    "a forecast return": (LINEAR, {"signals": (("VALUE", 3.0),)}, Reason.VALUE_UP, Action.BUY),
+    "a forecast fall": (LINEAR, {"signals": (("VALUE", -3.0),)}, Reason.VALUE_DOWN, Action.SELL),
+    "whales and features together, features more": (
+        LINEAR, {"score": 0.4, "signals": (("WHALE_PRESSURE", 0.5), ("WHALE_CONFIDENCE", 1.0))},
+        Reason.SCORE_UP, Action.BUY),
+    "they disagree": (
+        LINEAR, {"score": 0.6, "signals": (("WHALE_PRESSURE", -0.5), ("WHALE_CONFIDENCE", 1.0))},
+        Reason.NO_SIGNAL, Action.HOLD),
 }  # fmt: skip
 
 
@@ -154,6 +212,21 @@ def test_each_reason(engine_name: str, terms: Terms, facts: dict[str, Any], reas
         assert bool(order["reduce_only"]) == (action == Action.EXIT)
         assert (int(view["decision"]["last_reason"]), int(view["decision"]["last_action"])) == (reason, action)
     assert bool(view["header"]["halted"]) == (facts.get("halted", False) or reason == Reason.EXIT_LOSS)
+
+
+@pytest.mark.parametrize(("risk", "share"), [(0.0, 1.0), (1.0, 1.0), (0.5, 0.5), (0.01, 0.25)])
+def test_the_risk_multiplier_scales_what_is_opened(engine_name: str, risk: float, share: float) -> None:
+    """0: not known yet; never below decision.risk_floor."""
+    whole = ask(LINEAR, Facts(score=1), engine_name)[2].view["account"]["order"][0]["qty"]
+    part = ask(LINEAR, Facts(score=1, signals=(("RISK", risk),)), engine_name)[2].view["account"]["order"][0]["qty"]
+    assert part == pytest.approx(int(whole) * share, abs=1)
+
+
+def test_an_action_keeps_what_it_was_decided_on(engine_name: str) -> None:
+    view: Any = ask(LINEAR, Facts(score=1, signals=(("CRITICALITY", 0.5), ("RISK", 1.0))), engine_name)[2].view
+    for signals in (view["decision"]["last_signal"], view["account"]["order"][0]["signal"]):
+        assert (signals[layout.Signal.CRITICALITY], signals[layout.Signal.RISK]) == (0.5, 1.0)
+    assert view["decision"]["last_feature"][layout.Feature.SPREAD] == 1
 
 
 def test_every_reason_has_a_case() -> None:
@@ -182,6 +255,10 @@ def test_any_situation(engine_name: str) -> None:
         since_closed=around([5, 5, 4.9]),
         capital_enough=around([True, True, True, False]),
         score=around([0, 0.2, 0.25, 0.5, 1, -0.2, -0.25, -0.5, -1, 3]),
+        signals=st.dictionaries(
+            around([signal.name for signal in layout.Signal]), around([0.0, 0.3, 0.5, 0.9, 1.0, -1.0, 5.0, -5.0, 60.0])
+        ).map(lambda signals: tuple(signals.items())),
+        swan_exit=around([True, False]),
     )
 
     @settings(max_examples=examples(200))

@@ -124,9 +124,9 @@ def test_a_decision_is_made_without_a_jump(tmp_path: Path) -> None:
     source, output = tmp_path / "decide.c", tmp_path / "decide.o"
     source.write_text(
         '#include "kernel.c"\n'
-        "u32 decide_alone(cwts_block *k, i64 now, u32 pending, i64 position, i64 size, float score);\n"
-        "u32 decide_alone(cwts_block *k, i64 now, u32 pending, i64 position, i64 size, float score) "
-        "{ return decide(k, now, pending, position, size, score); }\n"
+        "u32 decide_alone(cwts_block *k, i64 now, u32 pending, i64 position, i64 size, opinion o);\n"
+        "u32 decide_alone(cwts_block *k, i64 now, u32 pending, i64 position, i64 size, opinion o) "
+        "{ return decide(k, now, pending, position, size, o); }\n"
     )
     subprocess.run(["gcc", *flags(), f"-I{KERNEL}", "-c", source, "-o", output], check=True)
     text = subprocess.run(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cwts.kernel import layout
 from market import Market
 
 DATA = Path(__file__).parent / "data"
@@ -69,8 +70,24 @@ def test_okx_best_quotes(engine_name: str) -> None:
 
 @pytest.mark.parametrize("raw", LIQUIDATIONS, ids=lambda raw: str(json.loads(raw).get("e") or raw[:24].decode()))
 @pytest.mark.parametrize(("exchange", "symbol"), [("binance-usdm", "BTCUSDT"), ("okx", "BTC-USDT-SWAP")])
-def test_liquidations_are_passed_over_for_now(engine_name: str, exchange: str, symbol: str, raw: bytes) -> None:
+def test_forced_orders_of_our_symbol_are_read(engine_name: str, exchange: str, symbol: str, raw: bytes) -> None:
     m = Market(exchange, symbol, engine_name)
-    m.feed(raw)
-    assert (m.ignored, m.malformed) == (1, 0)
+    ours = b'"s":"BTCUSDT"' in raw if exchange == "binance-usdm" else b'"BTC-USDT-SWAP"' in raw
+    ours &= b"allLiquidation" not in raw  # another exchange's
+    events = m.feed(raw)
+    assert (m.liquidations, m.ignored, m.malformed) == (ours, not ours, 0)
+    assert bool(events & layout.Event.LIQUIDATION) == ours
     m.check()
+
+
+def test_what_a_forced_order_says(engine_name: str) -> None:
+    """Binance tells the average price paid, OKX the price at which the margin is gone."""
+    for exchange, symbol, price, qty, ms in [
+        ("binance-usdm", "BTCUSDT", 8_265_190, 190, 1_791_565_602_120),
+        ("okx", "BTC-USDT-SWAP", 8_265_570, 8_550, 1_791_565_600_771),
+    ]:
+        m = Market(exchange, symbol, engine_name)
+        m.feed(*LIQUIDATIONS)
+        forced = m.engine.view["liquidation"]["forced"][0]
+        assert (forced["price"], forced["qty"], forced["exchange_ns"]) == (price, qty, ms * 1_000_000)
+        assert (forced["side"], forced["bankruptcy"]) == (layout.Side.ASK, exchange == "okx")

@@ -185,6 +185,55 @@ def test_okx_trades_are_all_good_or_all_refused(engine_name: str) -> None:
     assert m.trades == 1
 
 
+@each_binance
+def test_forced_orders_that_lack_a_field(engine_name: str, exchange: str, symbol: str) -> None:
+    m = synced(exchange, symbol, engine_name)
+    good = m.forced()
+    order = good["o"]
+    bad: list[dict[str, Any]] = [good | {"o": {k: v for k, v in order.items() if k != key}} for key in "sSpq"]
+    changes = [{"S": "sell"}, {"p": "-1"}, {"p": "99.001"}, {"q": "1e3"}, {"q": None}, {"ap": "9.9.9"}, {"ap": "5."}]
+    bad += [good | {"o": order | change} for change in changes]
+    refused(m, *bad, {"e": "forceOrder", "E": 1}, *(good | {"o": o} for o in ({}, [], None, "x", [order])))
+    m.feed(good, good | {"o": order | {"ap": "98.76543"}}, good | {"o": dict(reversed(order.items()))})
+    m.feed(
+        {"stream": "!forceOrder@arr", "data": good}, good | {"o": order | {"q": "0"}}, good | {"o": order | {"s": "X"}}
+    )
+    assert (m.liquidations, m.ignored) == (4, 2)
+    assert m.engine.view["liquidation"]["forced"]["price"][:4].tolist() == [9900, 9876, 9900, 9900]
+    m.check()
+
+
+def test_okx_forced_orders_are_all_good_or_all_refused(engine_name: str) -> None:
+    m = synced("okx", "BTC-USDT", engine_name)
+    good = m.forced()
+    element = good["data"][0]
+    order = element["details"][0]
+
+    def message(*details: object) -> dict[str, Any]:
+        return good | {"data": [element | {"details": list(details)}]}
+
+    bad: list[dict[str, Any]] = [
+        message(order, {k: v for k, v in order.items() if k != key}) for key in ("bkPx", "sz", "side")
+    ]
+    bad += [message(order, 5), message(order, {}), message(order | {"side": "x"}), message(order | {"sz": "-1"})]
+    bad += [
+        good | {"data": data} for data in ({}, [5], [element, []], [element | {"details": {}}], [{"instId": m.symbol}])
+    ]
+    refused(m, *bad)
+    other = element | {"instId": "ETH-USDT", "details": [{"side": "?"}]}
+    m.feed(message(order, order), good | {"data": [other, element]}, good | {"data": [other]}, good | {"data": []})
+    assert (m.liquidations, m.ignored) == (3, 2)
+    m.check()
+
+
+def test_the_ring_keeps_the_last_forced_orders(engine_name: str) -> None:
+    for exchange, symbol in (EXCHANGES[1], EXCHANGES[3]):
+        m = Market(exchange, symbol, engine_name)
+        m.feed(*(m.forced(f"{i}.5", sell=i % 2 == 0) for i in range(1, 151)))
+        assert m.liquidations == 150
+        m.check()
+
+
 def test_okx_books_without_data(engine_name: str) -> None:
     m = synced("okx", "BTC-USDT", engine_name)
     arg = {"arg": {"channel": "books", "instId": m.symbol}, "action": "update"}

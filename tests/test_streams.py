@@ -114,10 +114,28 @@ class Source:
             message["X"] = rng.choice(["MARKET", "MARKET", "MARKET", "INSURANCE_FUND", "NA"])
         return message
 
+    def forced(self) -> dict[str, Any]:
+        rng, m = self.rng, self.m
+        qty = self.text(rng.choice([0, 1, rng.randrange(1, 10**8)]), m.qty_decimals)
+        message = m.forced(self.text(self.middle, m.price_decimals), qty, sell=rng.random() < 0.5)
+        if m.exchange == "okx":
+            other = {"instId": "ETH" + m.symbol[3:], "details": [{"side": "?"}]}
+            message["data"] = rng.sample([*message["data"] * rng.choice([1, 1, 2]), other], rng.choice([1, 2]))
+        else:
+            average = rng.choice([self.middle, self.middle + 1, 0])
+            message["o"]["ap"] = self.text(average, m.price_decimals + rng.choice([0, 0, 4]))
+            if rng.random() < 0.2:
+                del message["o"]["ap"]
+        return message
+
     def other(self) -> dict[str, Any]:
         """Another symbol's message."""
         m = self.m
-        swapped = json.loads(compact(self.trade()).replace(m.symbol.encode(), b"ETH" + m.symbol[3:].encode()))
+        swapped = json.loads(
+            compact(self.rng.choice([self.trade, self.forced])()).replace(
+                m.symbol.encode(), b"ETH" + m.symbol[3:].encode()
+            )
+        )
         assert isinstance(swapped, dict)
         return swapped
 
@@ -158,8 +176,10 @@ def stream(m: Market, rng: random.Random, length: int, trouble: float) -> list[b
             message = source.snapshot()
         elif what < 0.75:
             message = source.update()
-        elif what < 0.95:
+        elif what < 0.9:
             message = source.trade()
+        elif what < 0.95:
+            message = source.forced()
         else:
             message = source.other()
         chance = rng.random()

@@ -15,7 +15,7 @@ from cwts.instruments import guess_instrument
 from cwts.kernel import Engine, layout
 from cwts.kernel.layout import Action, Kind
 from market import SECOND, START_NS, Market, compact, frame
-from oracle.trader import Trader
+from oracle.trader import Said, Trader
 
 MS = SECOND // 1000
 
@@ -58,21 +58,30 @@ class Twins:
         data = message if isinstance(message, bytes) else compact(message)
         self.now += after
         events = self.engine.feed(frame(data, self.now))
-        self.trader.raw(data, self.now, float(self._decision["score"]))
+        self.trader.raw(data, self.now, self._said())
         return self._decided(events)
 
     def timer(self, *, after: int = 10 * MS) -> int:
         self.now += after
         events = self.engine.feed(frame(b"", self.now, kind=Kind.TIMER))
-        self.trader.timer(self.now, float(self._decision["score"]))
+        self.trader.timer(self.now, self._said())
         return self._decided(events)
 
     def command(self, op: int, value: float = 0.0, *, after: int = 10 * MS) -> int:
         payload = struct.pack("<If", op, value)
         self.now += after
         events = self.engine.feed(frame(payload, self.now, kind=Kind.COMMAND))
-        self.trader.command(payload, self.now, float(self._decision["score"]))
+        self.trader.command(payload, self.now, self._said())
         return self._decided(events)
+
+    def _said(self) -> Said:
+        signal = self.engine.view["signals"]["value"]
+        part = self._decision["part"]
+        return Said(
+            float(self._decision["score"]),
+            (float(part[0]), float(part[1]), float(part[2])),
+            {s.name: float(signal[s]) for s in layout.Signal},
+        )
 
     def _decided(self, events: int) -> int:
         decided = self.trader.decided
@@ -105,7 +114,7 @@ class Twins:
         assert not wrong.any(), {layout.Feature(int(i)).name: (found[i], want[i]) for i in np.flatnonzero(wrong)}
         if t.decided.evaluated:
             weights = float(np.abs(t.config["weights"]).sum())
-            assert abs(float(self._decision["score"]) - t.score()) < 1e-4 * max(1.0, weights)
+            assert abs(float(self._decision["score"]) - t.score(self._said())) < 1e-4 * max(1.0, weights)
 
 
 @dataclass(frozen=True)

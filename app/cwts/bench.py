@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cwts import bench_transport
 from cwts.config import Settings, build_config
-from cwts.errors import InputError
+from cwts.errors import CwtsError, InputError
 from cwts.kernel import Engine, layout
 from cwts.recording import FRAME, Recording, payloads
 from cwts.replay import Setup, prepare
@@ -44,7 +45,8 @@ STAGES = (
     ("book", layout.Part.BOOK),
     ("features", layout.Part.BOOK | layout.Part.FEATURES),
     ("decision", layout.Part.BOOK | layout.Part.FEATURES | layout.Part.DECISION),
-    ("publish", layout.Part.ALL),
+    ("publish", layout.Part.BOOK | layout.Part.FEATURES | layout.Part.DECISION | layout.Part.PUBLISH),
+    ("brain", layout.Part.ALL),
 )
 # One name a line in the table: (key, what it is).
 ROWS = (
@@ -194,6 +196,78 @@ def _simdjson(work: _Work, folder: Path) -> tuple[Callable[[], Result], str] | s
     return run, measure()[0]
 
 
+def _networks(folder: Path, missing: dict[str, str], versions: dict[str, str]) -> Result:
+    """One inference here, in libfann and in onnxruntime, and the batch against the processor's peak."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if not compiler:
+        missing["networks"] = "no C compiler"
+        return {}
+    program, source = folder / "network", ROOT / "native_ext" / "bench" / "network.c"
+    command = [compiler, "-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", str(source), "-o", str(program)]
+    if subprocess.run([*command, "-DWITH_FANN", "-lfann"], capture_output=True, check=False).returncode:
+        missing["libfann"] = "libfann-dev is not installed"
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            missing["networks"] = f"{source.name} does not compile here"
+            return {}
+    lines = subprocess.run([program], capture_output=True, text=True, check=True).stdout.splitlines()
+    found = {name: float(value) for name, value in (line.split() for line in lines)}
+    found["batch_share_of_peak"] = round(found["rate_cascade"] / found["peak"], 3)
+    try:
+        import onnxruntime
+    except ImportError:
+        missing["onnxruntime"] = "not installed"
+        return found
+    versions["onnxruntime"] = onnxruntime.__version__
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(_onnx(), options, providers=["CPUExecutionProvider"])
+    row = {"x": np.zeros((1, layout.FEATURE_COUNT), np.float32)}
+    ns = np.empty(5000)
+    for index in range(len(ns)):
+        began = time.perf_counter_ns()
+        session.run(None, row)
+        ns[index] = time.perf_counter_ns() - began
+    found["onnxruntime"] = float(np.median(ns))
+    return found
+
+
+def _onnx() -> bytes:
+    """The cascade network's shape as an ONNX model, written by hand: the format is protobuf, and this is all of it."""
+
+    def number(field: int, value: int) -> bytes:
+        return _varint(field << 3) + _varint(value)
+
+    def piece(field: int, data: bytes | str) -> bytes:
+        data = data.encode() if isinstance(data, str) else data
+        return _varint(field << 3 | 2) + _varint(len(data)) + data
+
+    def tensor(name: str, *shape: int) -> bytes:
+        values = np.random.default_rng(1).normal(size=shape).astype("<f4").tobytes()
+        return b"".join(number(1, size) for size in shape) + number(2, 1) + piece(8, name) + piece(9, values)
+
+    def node(kind: str, takes: str, gives: str) -> bytes:
+        return b"".join(piece(1, name) for name in takes.split()) + piece(2, gives) + piece(4, kind)
+
+    def value(name: str, *shape: int) -> bytes:
+        dims = b"".join(piece(1, number(1, size)) for size in shape)
+        return piece(1, name) + piece(2, piece(1, number(1, 1) + piece(2, dims)))
+
+    nodes = (("Gemm", "x w1 b1", "a"), ("Relu", "a", "h"), ("Gemm", "h w2 b2", "z"), ("Sigmoid", "z", "y"))
+    graph = b"".join(piece(1, node(*parts)) for parts in nodes) + piece(2, "network")
+    for name, *shape in (("w1", 16, 8), ("b1", 8), ("w2", 8, 2), ("b2", 2)):
+        graph += piece(5, tensor(str(name), *map(int, shape)))
+    graph += piece(11, value("x", 1, 16)) + piece(12, value("y", 1, 2))
+    return number(1, 8) + piece(7, graph) + piece(8, number(2, 13))
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
 def _peers(
     work: _Work, folder: Path, missing: dict[str, str], versions: dict[str, str]
 ) -> Iterator[tuple[str, Callable[[], Result]]]:
@@ -291,6 +365,8 @@ def measure(rounds: int = ROUNDS, progress: Callable[[str], None] = lambda _: No
             contenders[f"{kernel}:{stage}"] = partial(_kernel, work, kernel, work.depth, count, int(parts))
     with tempfile.TemporaryDirectory() as folder:
         contenders.update(_peers(work, Path(folder), missing, versions))
+        progress("networks")
+        inference = _networks(Path(folder), missing, versions)
         runs: dict[str, list[Result]] = defaultdict(list)
         kernels = [name for name in contenders if name.startswith(("native", "wasmtime"))]
         peers = [name for name in contenders if name not in kernels]
@@ -316,8 +392,13 @@ def measure(rounds: int = ROUNDS, progress: Callable[[str], None] = lambda _: No
         "isa": work.engine("native").isa if "native" in medians else None,
         "ns": {name: medians[name] for name, _ in ROWS if name in medians},
         "stages": _stages(medians),
+        "networks": inference,
         "missing": missing,
     }
+    try:
+        result["transport"] = bench_transport.measure(CAPTURE, progress=progress)
+    except (CwtsError, OSError) as error:
+        missing["transport"] = str(error)
     progress("the page")
     result["page"] = _page()
     result["ratios"] = _ratios(result["ns"], result["page"])
@@ -381,11 +462,15 @@ def human(result: dict[str, Any]) -> str:
         lines += ["", f"{f'what a part adds, {kernel}':<52}{'p50':>10}{'mean':>10}{'':>10}{'batch':>10}"]
         for stage, row in stages.items():
             lines.append(f"  {stage:<50}{row['p50']:>10,.0f}{row['mean']:>10,.0f}{'':>10}{row['batch']:>10,.0f}")
+    if result["networks"]:
+        lines += ["", "networks: ns a single inference (p50), ns a row of a batch, rate in operations a ns"]
+        lines += [f"  {name.replace('_', ' '):<50}{value:>10.2f}" for name, value in result["networks"].items()]
     lines += ["", *(f"{name.replace('_', ' '):<52}{value:>10.2f}" for name, value in result["ratios"].items())]
+    if "transport" in result:
+        lines += ["", bench_transport.human(result["transport"]), ""]
     for where, measured in result["page"].items():
-        what = (
-            measured.get("error")
-            or f"{measured['ns']['depth']['engine']:,} ns a depth message, {measured['userAgent']}"
+        what = measured.get("error") or (
+            f"{measured['ns']['depth']['engine']:,} ns a depth message, {measured['userAgent']}"
         )
         lines.append(f"{where}: {what}")
     lines += [f"not measured: {name}: {why}" for name, why in result["missing"].items()]

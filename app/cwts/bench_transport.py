@@ -15,11 +15,14 @@ import hashlib
 import json
 import multiprocessing
 import os
+import statistics
 import struct
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from cwts.errors import CwtsError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _STAMP = b',"sent":%020d}'
 RATE = 1000
+OURS = "cwts, with the engine"
 
 
 def messages_of(path: Path, count: int) -> list[bytes]:
@@ -73,7 +77,7 @@ def _serve(pipe: Connection, messages: list[bytes]) -> None:
                     await writer.drain()
             else:
                 began = time.monotonic()
-                for i, message in enumerate(messages[: 4 * RATE]):
+                for i, message in enumerate(messages[: 2 * RATE]):
                     wait = began + i / RATE - time.monotonic()
                     if wait > 0:
                         await asyncio.sleep(wait)
@@ -176,41 +180,62 @@ CLIENTS: dict[str, Callable[[str, int, Callable[[bytes | memoryview], None]], Aw
 }
 
 
-def measure(recording: Path, *, count: int = 50_000, rounds: int = 3) -> dict[str, Any]:
-    """Microseconds of processor time a message in a burst, and microseconds from sender to client at 1,000 a second."""
+def measure(
+    recording: Path, *, count: int = 50_000, rounds: int = 5, progress: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Microseconds of processor time a message in a burst, and microseconds from sender to client at 1,000 a second.
+
+    Medians of `rounds`, in turns. A client that is not installed is left out and named in `missing`.
+    """
     messages = messages_of(recording, count)
     messages = (messages * (count // len(messages) + 1))[:count]
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     server = context.Process(target=_serve, args=(theirs, messages), daemon=True)
     server.start()
-    port = ours.recv()
-    found: dict[str, Any] = {
+    clients = {**CLIENTS, OURS: _ours}
+    missing: list[str] = []
+    burst: dict[str, list[float]] = {}
+    paced: dict[str, list[dict[str, float]]] = {}
+    try:
+        if not ours.poll(60):
+            raise CwtsError("the server of the transport's benchmark did not start")
+        where = f"ws://127.0.0.1:{ours.recv()}"
+        for turn in range(rounds):
+            for name in list(clients) if turn % 2 else list(clients)[::-1]:
+                progress(f"transport, round {turn + 1} of {rounds}: {name}")
+                try:
+                    spent = _burst(clients[name], f"{where}/burst", count)
+                except ImportError:
+                    missing.append(name)
+                    del clients[name]
+                    continue
+                burst.setdefault(name, []).append(spent / count * 1e6)
+                if name != OURS:
+                    found = _paced(clients[name], f"{where}/paced", min(count, 2 * RATE))
+                    paced.setdefault(name, []).append(found)
+        ours.send(None)
+    finally:
+        server.join(5)
+        if server.is_alive():
+            server.kill()
+    return {
         "messages": count,
         "bytes_per_message": round(sum(map(len, messages)) / count),
         "cores": os.cpu_count(),
         "python": sys.version.split()[0],
         "loop": "asyncio",
-        "missing": [],
-        "burst_us_per_message": {},
-        "paced_us": {},
+        "rounds": rounds,
+        "missing": missing,
+        "burst_us_per_message": {
+            name: round(statistics.median(burst[name]), 3) for name in (*CLIENTS, OURS) if name in burst
+        },
+        "paced_us": {
+            name: {key: round(statistics.median(each[key] for each in paced[name]), 1) for key in ("p50", "p99")}
+            for name in CLIENTS
+            if name in paced
+        },
     }
-    try:
-        for name, client in {**CLIENTS, "cwts, with the engine": _ours}.items():
-            try:
-                spent = [_burst(client, f"ws://127.0.0.1:{port}/burst", count) for _ in range(rounds)]
-            except ImportError:
-                found["missing"].append(name)
-                continue
-            found["burst_us_per_message"][name] = round(min(spent) / count * 1e6, 3)
-            if client is not _ours:
-                found["paced_us"][name] = _paced(client, f"ws://127.0.0.1:{port}/paced", min(count, 4 * RATE))
-    finally:
-        ours.send(None)
-        server.join(5)
-        if server.is_alive():
-            server.kill()
-    return found
 
 
 def _burst(client: Callable[..., Awaitable[None]], url: str, count: int) -> float:
@@ -242,16 +267,16 @@ def _paced(client: Callable[..., Awaitable[None]], url: str, count: int) -> dict
 
 
 def human(found: dict[str, Any]) -> str:
-    """The result as a few lines for a person."""
+    """The result as a table for a person."""
     rows = [
-        f"transport, {found['messages']:,} messages of {found['bytes_per_message']:,} bytes, {found['cores']} cores"
+        f"transport, {found['messages']:,} messages of {found['bytes_per_message']:,} bytes from another process",
+        f"processor time a message in a burst, and from sender to client at {RATE:,} a second, in microseconds",
+        f"{'':<52}{'burst':>10}{'p50':>10}{'p99':>10}",
     ]
     for name, spent in found["burst_us_per_message"].items():
         paced = found["paced_us"].get(name)
-        more = f"; at {RATE:,} a second p50 {paced['p50']} µs, p99 {paced['p99']} µs" if paced else ""
-        rows.append(f"  {name:<24} {spent:7.2f} µs of processor time a message{more}")
-    if found["missing"]:
-        rows.append(f"  not installed: {', '.join(found['missing'])}")
+        rows.append(f"{name:<52}{spent:>10.2f}" + (f"{paced['p50']:>10,.0f}{paced['p99']:>10,.0f}" if paced else ""))
+    rows += [f"not measured: {name}: not installed" for name in found["missing"]]
     return "\n".join(rows)
 
 

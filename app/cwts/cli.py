@@ -60,6 +60,12 @@ def build_parser() -> argparse.ArgumentParser:
     replay.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
     replay.set_defaults(run=_replay)
 
+    backtest = commands.add_parser("backtest", help="what the paper account makes of recordings, next to baselines")
+    from cwts.backtest.command import add_arguments as add_backtest
+
+    add_backtest(backtest, EXCHANGES)
+    backtest.set_defaults(run=_backtest)
+
     add_commands(commands, _capital, _port)
 
     serve = commands.add_parser("serve", help="serve the trading page on this machine")
@@ -73,6 +79,14 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_arguments(simulate)
     simulate.set_defaults(run=_simulate)
+
+    train = commands.add_parser("train", help="train the three networks on recordings")
+    source = "EXCHANGE:SYMBOL:FILE[,FILE...]"
+    train.add_argument("captures", metavar="CAPTURE", nargs="+", help=f"{source}, fed in a row; the last one counts")
+    train.add_argument("--hold-out", required=True, metavar="CAPTURE", help="what the networks are evaluated on")
+    train.add_argument("--out", required=True, metavar="FILE", help="the weights file to write")
+    train.add_argument("--seeds", type=int, default=5, metavar="N", help="tries of each network")
+    train.set_defaults(run=_train)
 
     bench = commands.add_parser("bench", help="measure the engine and its peers in one run")
     bench.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
@@ -104,6 +118,12 @@ def _replay(args: argparse.Namespace) -> int:
     return 0
 
 
+def _backtest(args: argparse.Namespace) -> int:
+    from cwts.backtest.command import main as backtest
+
+    return backtest(args)
+
+
 def _serve(args: argparse.Namespace) -> int:
     from cwts.serve import serve
 
@@ -114,6 +134,20 @@ def _simulate(args: argparse.Namespace) -> int:
     from cwts.simulator.command import main as simulate
 
     return simulate(args)
+
+
+def _train(args: argparse.Namespace) -> int:
+    from cwts.networks import save
+    from cwts.train import Source, train
+
+    sources, hold_out = [Source.parse(text) for text in args.captures], Source.parse(args.hold_out)
+    weights = train(sources, hold_out, seeds=max(1, args.seeds), say=lambda text: print(text, file=sys.stderr))
+    try:
+        save(args.out, weights)
+    except OSError as error:
+        raise InputError(f"{args.out}: {error.strerror or error}") from error
+    print(json.dumps(weights.card))
+    return 0
 
 
 def _bench(args: argparse.Namespace) -> int:

@@ -5,11 +5,12 @@ followed by an independent zstd frame (the group's content), so that `zstd -d` g
 
     skippable frame  u32 magic 0x184D2A57, u32 size 48; "CWTS", u32 kind, u64 sequence, u32 count (of frames),
                      u32 raw length, u32 packed length, u32 CRC-32 of the packed bytes, i64 first and last receive time
-    zstd frame       kind 1: the description, a JSON object; kind 2: engine frames laid end to end
+    zstd frame       kind 1: the description, a JSON object; kind 2: engine frames laid end to end; kind 3: a block
 
 The first group is the description: exchange, symbol, instrument, and the engine's configuration, so that a replay is
-the same run. A group is written by one `write`; a tail that a crash tore fails its lengths or CRC and is cut at the
-next start.
+the same run. In a file that goes on where another ended, the second group is the engine's block as it was there: such
+a file can be replayed alone; a replay of the whole folder passes over it. A group is written by one `write`; a tail
+that a crash tore fails its lengths or CRC and is cut at the next start.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ MAGIC = 0x184D2A57
 SUFFIX = ".cwts"
 HEADER = struct.Struct("<II4sIQIIIIqq")  # 56 bytes: 8 of the skippable frame, 48 of ours
 FRAME = struct.Struct("<qIHH")
-DESCRIPTION, FRAMES = 1, 2
+DESCRIPTION, FRAMES, STATE = 1, 2, 3
 
 GROUP_BYTES = 256 << 10
 GROUP_S = 1.0
@@ -228,6 +229,19 @@ class FrameRecording:
                 break
         raise InputError(f"{self.name}: {'no recording of ' + symbol.upper() if symbol else 'no description'} in it")
 
+    def state(self, symbol: str = "") -> bytes | None:
+        """The engine's block where the recording begins, if it begins where another file ended."""
+        for name, file, _ in self._files():
+            ours = False
+            for group in groups(file):
+                if group.kind == DESCRIPTION:
+                    ours = not symbol or Description.from_json(group.data, name).symbol == symbol.upper()
+                elif ours:
+                    return group.data if group.kind == STATE else None
+                if not ours:
+                    break
+        return None
+
     def batches(self, symbol: str = "") -> Iterator[bytearray]:
         """The frames as they were fed, group by group."""
         self.torn_bytes = 0
@@ -266,7 +280,8 @@ class Recorder:
     """Writes one instrument's frames to a folder. `tap` takes a batch; a thread packs and writes it.
 
     A group is written when it is full or a second old, so a crash loses at most what came after the last one. If the
-    disk cannot follow, `tap` waits (and counts it in `waits`): nothing is left out.
+    disk cannot follow, `tap` waits (and counts it in `waits`): nothing is left out. `state`: the engine's block, which
+    each further file begins with; it is asked for in `tap`, before the batch is fed.
     """
 
     def __init__(
@@ -274,6 +289,7 @@ class Recorder:
         folder: Path,
         description: Description,
         *,
+        state: Callable[[], bytes] | None = None,
         group_bytes: int = GROUP_BYTES,
         group_s: float = GROUP_S,
         file_bytes: int = FILE_BYTES,
@@ -290,7 +306,10 @@ class Recorder:
         self._file_bytes, self._file_s = file_bytes, file_s
         self._pending = bytearray()
         self._since = 0.0
-        self._queue: queue.Queue[bytes | None] = queue.Queue(MAX_BACKLOG)
+        self._state = state
+        self._due = False  # the thread wants to begin a new file
+        self._turning = False  # … and is on its way to it
+        self._queue: queue.Queue[tuple[int, bytes] | None] = queue.Queue(MAX_BACKLOG)
         self._file: BinaryIO | None = None
         self._opened = self._synced = 0.0
         self._sequence = 0
@@ -305,7 +324,12 @@ class Recorder:
         self._thread.start()
 
     def tap(self, batch: memoryview | bytes | bytearray) -> None:
-        """Takes a batch of frames."""
+        """Takes a batch of frames, before the engine gets it."""
+        if self._due and not self._turning and self._state is not None:
+            self._turning = True
+            self.flush()
+            if self._thread.is_alive():
+                self._queue.put((STATE, self._state()))
         if not self._pending:
             self._since = time.monotonic()
         self._pending += batch
@@ -325,7 +349,7 @@ class Recorder:
         if self._queue.full():
             self.waits += 1
         if self._thread.is_alive():
-            self._queue.put(group)
+            self._queue.put((FRAMES, group))
 
     def close(self) -> None:
         """Writes everything and closes the file. Raises CwtsError where something could not be written."""
@@ -343,11 +367,18 @@ class Recorder:
 
     def _work(self) -> None:
         try:
-            while (group := self._queue.get()) is not None:
-                self._write(FRAMES, group)
+            while (item := self._queue.get()) is not None:
+                kind, data = item
+                if kind == STATE:
+                    self._open()
+                    self._due = self._turning = False
+                self._write(kind, data)
                 now = time.monotonic()
                 if self._file_size >= self._file_bytes or now - self._opened >= self._file_s:
-                    self._open()
+                    if self._state is None:
+                        self._open()
+                    else:
+                        self._due = True
                 elif now - self._synced >= SYNC_S and self._file is not None:
                     self._synced = now
                     os.fsync(self._file.fileno())

@@ -110,6 +110,11 @@ class Recording:
         self._symbol = found.symbol
         return found
 
+    def state(self) -> bytes | None:
+        """The engine's block where a recording of frames begins, if it goes on where another file ended."""
+        frames = self._as_frames()
+        return frames.state(self._symbol) if frames is not None else None
+
     # -- bytes ------------------------------------------------------------------------------------------------------
 
     def _open(self) -> BinaryIO:

@@ -88,6 +88,8 @@ def replay(
     `progress` is called with the share of the recording that has been read.
     """
     engine = Engine(setup.config, kernel=kernel)
+    notes = _resume(recording, engine, setup)
+    valid = bool(engine.view["sync"]["synced"])
     started = time.perf_counter()
     times: list[NDArray[np.int64]] = []
     depth: list[NDArray[np.bool_]] = []
@@ -102,11 +104,32 @@ def replay(
     depth_ns = all_ns[np.concatenate(depth)] if times else all_ns
     result = summary(engine, setup)
     result["engine"] = kernel
+    if not valid and not result["snapshots"]:
+        notes += ("there is no snapshot of the book in the recording: the book was never valid",)
+    result["notes"] += notes
     result["malformed"] += recording.malformed
     result["ns_per_message"] = _percentiles(all_ns)
     result["ns_per_depth_message"] = _percentiles(depth_ns)
     result["elapsed_s"] = round(elapsed, 3)
     return result
+
+
+def _resume(recording: Recording, engine: Engine, setup: Setup) -> tuple[str, ...]:
+    """Where the recording goes on where another file ended, the engine does too. Returns what a person should know."""
+    state = recording.state()
+    if state is None:
+        return ()
+    fresh = engine.block.copy()
+    why = "written by another version of cwts"
+    try:
+        engine.restore(state)
+        if engine.view["config"].tobytes() == setup.config:
+            return ("this file goes on where another ended: the engine starts as it was there",)
+        why = "with other settings"
+    except ValueError:
+        pass
+    engine.block[:] = fresh
+    return (f"this file goes on where another ended, but {why}: it starts without a book, until the next snapshot",)
 
 
 def summary(engine: Engine, setup: Setup) -> dict[str, Any]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from cwts.transport.native import NativeHost
 
 STATISTICS_TICKS = 1000
+PATIENCE_S = 180.0  # at the start: an exchange that asks us to wait longer ends the run
 WARN_S = 1.0  # at most one warning about slow ticks in this time
 STAGES = {"queue": layout.Stage.QUEUE, "feed": layout.Stage.FEED, "total": layout.Stage.TOTAL}
 
@@ -70,6 +71,7 @@ def endpoint_options(exchange: str, simulate: str | None, changes: Sequence[str]
     """The addresses that `--simulate URL` and `--endpoint [KIND=]URL` ask for. Raises InputError."""
     found: dict[str, str] = {}
     if simulate:
+        moved(exchange, simulate)  # what is wrong with it is told as it was typed
         found |= moved(exchange, f"{simulate.rstrip('/')}/{exchange}")
     for change in changes:
         kind, equals, url = change.partition("=")
@@ -215,12 +217,28 @@ class Live:
         return CwtsError(explain(error, url)[0])
 
     def _get(self, url: str) -> tuple[int, bytes]:
+        """GET, in a thread. Waits where the exchange asks for it. Raises CwtsError."""
         from cwts.transport.native import fetch
 
-        try:
-            return fetch(url, self.context)
-        except OSError as error:
-            raise self._error(error, url) from error
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                status, body, retry_ns = fetch(url, self.context)
+            except OSError as error:
+                raise self._error(error, url) from error
+            if status not in (418, 429):
+                return status, body
+            wait = max(retry_ns / SECOND, 1.0)
+            if time.monotonic() + wait > end:
+                raise CwtsError(
+                    f"{self.options.exchange}: too many requests (HTTP {status}): come back in {wait:.0f} s"
+                )
+            self.log("warning", f"too many requests (HTTP {status}): asking again in {wait:.0f} s")
+            until = time.monotonic() + wait
+            while time.monotonic() < until and not self._stopping:
+                time.sleep(0.05)
+            if self._stopping:
+                raise CwtsError(f"stopped while {self.options.exchange} was asking us to wait")
 
     def _line(self, setup: Setup) -> Line:
         options = self.options
@@ -230,8 +248,10 @@ class Live:
             description = Description(
                 setup.survey.exchange, setup.survey.symbol, setup.instrument, setup.config, {}, self.started_ns
             )
-            make = LineRecorder if options.record_format == "lines" else Recorder
-            recorder = make(options.record, description)
+            if options.record_format == "lines":
+                recorder = LineRecorder(options.record, description)
+            else:
+                recorder = Recorder(options.record, description, state=engine.block.tobytes)
             self.log("info", f"recording to {recorder.files[0]}")
         sink = Sink(engine, self.now, tap=recorder.tap if recorder else None, budget_ns=int(options.budget_ms * 1e6))
         for note in setup.notes:
@@ -363,6 +383,7 @@ class Live:
                 ("connects_total", label, link["connects"]),
                 ("losses_total", label, link["losses"]),
                 ("rotations_total", label, link["rotations"]),
+                ("connection_messages", label, link["messages"]),
                 ("garbage_total", label, link["garbage"]),
             ]
         return prometheus(samples, _HELPS)
@@ -380,6 +401,7 @@ _HELPS = {
     "position": ("gauge", "Paper position."),
     "latency_seconds": ("gauge", "Latency quantiles since the start, by stage."),
     "connection_open": ("gauge", "1 while the connection is open."),
+    "connection_messages": ("gauge", "Messages on the connection that is open now."),
     "decisions_total": ("counter", "Decisions by action."),
 }
 

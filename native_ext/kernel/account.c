@@ -48,13 +48,14 @@ static void account_mark(cwts_block *k) {
     a->drawdown_e8 = max64(a->drawdown_e8, add_saturating(a->peak_e8, -a->equity_e8));
 }
 
-/* How much one order may buy or sell to open: the aim in money, in whole lots, within the exchange's limits; 0: too small.
+/* How much one order may buy or sell to open: the aim in money times the risk multiplier, in whole lots, within the exchange's limits; 0: too small.
  * Rounded to lots first, at the dearer price; only then is the notional checked, at the cheaper one. */
-static i64 order_size(const cwts_block *k, i64 bid, i64 ask) {
+static i64 order_size(const cwts_block *k, i64 bid, i64 ask, float risk) {
     const cwts_config *c = &k->config;
     if (k->header.unit_e8 == 0 || bid <= 0 || ask <= 0) return 0;
     i64 low = c->contract == CWTS_INVERSE ? ask : bid, high = c->contract == CWTS_INVERSE ? bid : ask;
     i64 aim = min64(c->order_notional_e8, k->account.equity_e8);
+    if (aim > 0) aim = multiply_divide(aim, (i64)(risk * 1e6f), PPM, 0);
     i64 lot_e8 = value_e8(k, high, c->lot_size * k->header.unit_e8, 1);
     if (aim <= 0 || lot_e8 <= 0 || lot_e8 == MONEY_MAX) return 0;
     i64 lots = aim / lot_e8;
@@ -70,15 +71,18 @@ static i64 order_size(const cwts_block *k, i64 bid, i64 ask) {
     return notional == MONEY_MAX || notional < c->min_notional_e8 ? 0 : qty;
 }
 
-/* The same, worked out again only when the touch or the equity has moved. */
+/* The same, worked out again only when the touch, the equity or the risk has moved. */
 static i64 order_size_now(cwts_block *k) {
     cwts_decision *d = &k->decision;
     i64 bid = k->sync.touch[CWTS_BID].price, ask = k->sync.touch[CWTS_ASK].price, equity = k->account.equity_e8;
-    if (d->size_bid != bid || d->size_ask != ask || d->size_equity_e8 != equity) {
-        d->size_qty = order_size(k, bid, ask);
+    float floor = k->config.parameter[CWTS_P_DECISION_RISK_FLOOR], risk = k->signals.value[CWTS_S_RISK];
+    risk = risk > floor ? risk : risk > 0.0f ? floor : 1.0f; /* 0: not known */
+    if (d->size_bid != bid || d->size_ask != ask || d->size_equity_e8 != equity || d->size_risk != risk) {
+        d->size_qty = order_size(k, bid, ask, risk);
         d->size_bid = bid;
         d->size_ask = ask;
         d->size_equity_e8 = equity;
+        d->size_risk = risk;
     }
     return d->size_qty;
 }
@@ -90,6 +94,7 @@ static u32 order_send(cwts_block *k, u32 side, i64 qty, u32 reason, float score,
     *o = (cwts_order){.id = a->orders, .state = CWTS_ORDER_SENT, .side = side, .reason = reason, .created_ns = now,
                       .limit = side == CWTS_BID ? add_saturating(touch, k->config.max_slippage) : max64(touch - k->config.max_slippage, 1),
                       .qty = qty, .touch = touch, .reduce_only = (u32)reduce_only, .score = score};
+    __builtin_memcpy(o->signal, k->signals.value, sizeof o->signal);
     return o->id;
 }
 

@@ -1,11 +1,18 @@
-/* binance.c: reads Binance's messages (spot, USD-M, COIN-M): depth updates, snapshots, trades, book tickers; bare, in a
+/* binance.c: reads Binance's messages (spot, USD-M, COIN-M): depth updates, snapshots, trades, book tickers, forced orders; bare, in a
  * combined stream's envelope, or as a WebSocket API answer. What a message means for the book is sync.c's business. */
 #include "scan.h"
 
 enum {
     SEEN_FIRST = 1, SEEN_LAST = 2, SEEN_PREVIOUS = 4, SEEN_SNAPSHOT = 8, SEEN_TRADE_ID = 16, SEEN_AGGREGATE = 32,
-    SEEN_MAKER = 64, SEEN_EVENT_TIME = 128, SEEN_TRADE_TIME = 256, SEEN_BIDS = 512, SEEN_ASKS = 1024
+    SEEN_MAKER = 64, SEEN_EVENT_TIME = 128, SEEN_TRADE_TIME = 256, SEEN_BIDS = 512, SEEN_ASKS = 1024, SEEN_ORDER = 2048
 };
+
+/* The order inside a forceOrder message. */
+typedef struct binance_order {
+    slice symbol, side, price, average, qty;
+    i64 trade_ms;
+    u32 seen;
+} binance_order;
 
 typedef struct binance_message {
     slice event, symbol, stream, price, qty, status, bid, bid_qty, ask, ask_qty;
@@ -16,6 +23,7 @@ typedef struct binance_message {
     const cwts_side_book *book;
     const u8 *numbers[5], *first_level; /* where they stood, for the shape */
     u32 skip_levels, level_depth;
+    binance_order order;
 } binance_message;
 
 enum { AT_EVENT_TIME, AT_TRADE_TIME, AT_FIRST, AT_LAST, AT_PREVIOUS, AT_COUNT };
@@ -92,6 +100,28 @@ static inline const u8 *binance_scan_key(const u8 *p, const u8 *end, u32 *name) 
 
 static const u8 *binance_object(const u8 *p, const u8 *end, cwts_block *k, binance_message *m, u32 depth);
 
+/* At '{'. */
+static const u8 *binance_order_object(const u8 *p, const u8 *end, binance_order *o) {
+    int done = 0;
+    __builtin_memset(o, 0, sizeof *o);
+    p = skip_space(p + 1, end);
+    if (p >= end) return 0;
+    if (*p == '}') return p + 1;
+    while (!done) {
+        slice key;
+        if (!(p = scan_key(p, end, &key))) return 0;
+        if (slice_is(key, "s", 1)) p = scan_scalar(p, end, &o->symbol);
+        else if (slice_is(key, "S", 1)) p = scan_scalar(p, end, &o->side);
+        else if (slice_is(key, "p", 1)) p = scan_scalar(p, end, &o->price);
+        else if (slice_is(key, "ap", 2)) p = scan_scalar(p, end, &o->average);
+        else if (slice_is(key, "q", 1)) p = scan_scalar(p, end, &o->qty);
+        else if (slice_is(key, "T", 1)) p = scan_integer(p, end, &o->trade_ms, &o->seen, SEEN_TRADE_TIME);
+        else p = skip_value(p, end);
+        if (!p || !(p = scan_next(p, end, '}', &done))) return 0;
+    }
+    return p;
+}
+
 /* At a key: this member and all that follow, past the closing brace. */
 static const u8 *binance_members(const u8 *p, const u8 *end, cwts_block *k, binance_message *m, u32 depth) {
     int done = 0;
@@ -115,6 +145,14 @@ static const u8 *binance_members(const u8 *p, const u8 *end, cwts_block *k, bina
         case 'p': p = scan_scalar(p, end, &m->price); break;
         case 'q': p = scan_scalar(p, end, &m->qty); break;
         case 'X': p = scan_scalar(p, end, &m->status); break;
+        case 'o':
+            if (*p == '{') {
+                p = binance_order_object(p, end, &m->order);
+                m->seen |= SEEN_ORDER;
+            } else {
+                p = skip_value(p, end);
+            }
+            break;
         case 'B': p = scan_scalar(p, end, &m->bid_qty); break;
         case 'A': p = scan_scalar(p, end, &m->ask_qty); break;
         case 'm':
@@ -243,6 +281,38 @@ static u32 binance_trade(cwts_block *k, const binance_message *m, const u8 *end,
     return trade_add(k, &t);
 }
 
+/* An average is finer than the price unit: what lies beyond it is cut off. */
+static int read_average(slice s, u32 decimals, i64 *out) {
+    u32 point = 0, keep = 0;
+    if (!s.text || s.escaped) return 0;
+    while (point < s.length && s.text[point] != '.') point++;
+    if (point == s.length) return decimal_slow(s.text, s.length, decimals, out);
+    for (u32 i = point + 1; i < s.length; i++)
+        if ((u8)(s.text[i] - '0') > 9) return 0;
+    if (point + 1 == s.length) return 0;
+    keep = s.length - point - 1 > decimals ? (decimals ? point + 1 + decimals : point) : s.length;
+    return decimal_slow(s.text, keep, decimals, out);
+}
+
+static u32 binance_forced(cwts_block *k, const binance_message *m, const u8 *end, i64 recv_ns) {
+    const binance_order *o = &m->order;
+    cwts_forced f = {.recv_ns = recv_ns};
+    if (!(m->seen & SEEN_ORDER) || !o->symbol.text) return malformed(k);
+    if (!symbol_is(k, o->symbol)) return ignored(k);
+    i64 average = 0;
+    int sell = slice_is(o->side, "SELL", 4);
+    if ((!sell && !slice_is(o->side, "BUY", 3)) || !read_decimal(o->price, end, k->config.price_decimals, &f.price)
+        || !read_decimal(o->qty, end, k->config.qty_decimals, &f.qty)
+        || (o->average.text && !read_average(o->average, k->config.price_decimals, &average)))
+        return malformed(k);
+    f.bankruptcy = average == 0; /* the order's own price is where the margin is gone */
+    if (average) f.price = average;
+    if (f.price == 0 || f.qty == 0) return ignored(k);
+    f.exchange_ns = ns_of_ms(o->seen & SEEN_TRADE_TIME ? o->trade_ms : m->event_ms);
+    f.side = sell ? CWTS_ASK : CWTS_BID;
+    return forced_add(k, &f);
+}
+
 static u32 binance_ticker(cwts_block *k, const binance_message *m, const u8 *end) {
     cwts_level bid, ask;
     if (!(m->seen & SEEN_LAST) || !read_decimal(m->bid, end, k->config.price_decimals, &bid.price)
@@ -324,6 +394,7 @@ again:;
     }
     if (slice_is(m.event, "trade", 5)) return m.symbol.text ? binance_trade(k, &m, end, recv_ns, 0) : malformed(k);
     if (slice_is(m.event, "aggTrade", 8)) return m.symbol.text ? binance_trade(k, &m, end, recv_ns, 1) : malformed(k);
+    if (slice_is(m.event, "forceOrder", 10)) return binance_forced(k, &m, end, recv_ns);
     if (m.seen & SEEN_SNAPSHOT) {
         if (is_partial_stream(m.stream)) return ignored(k);
         if (!is_book) return malformed(k);

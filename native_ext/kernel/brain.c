@@ -17,19 +17,23 @@ static void brain_second(cwts_block *k) {
 static void brain_update(cwts_block *k, i64 now, u64 before, u32 events) {
     cwts_bars *b = &k->bars;
     for (u32 due = bars_due(b, now); due > 0; due--) brain_second(k);
-    i64 mid2 = 0;
-    if (k->sync.synced && k->features.mid > 0.0) mid2 = k->features.last[CWTS_BID].price + k->features.last[CWTS_ASK].price;
+    bars_market(k, events);
+    i64 mid2 = b->now.synced ? b->now.close : 0;
     if (events & CWTS_EV_TRADE) {
-        for (u64 i = before; i < k->tape.count; i++) {
+        u64 kept = k->tape.count > CWTS_TRADES ? k->tape.count - CWTS_TRADES : 0; /* one message may hold more than the ring */
+        for (u64 i = before > kept ? before : kept; i < k->tape.count; i++) {
             const cwts_trade *t = &k->tape.ring[i & (CWTS_TRADES - 1)];
             bar_trade(&b->now, t);
             volume_trade(k, t, mid2);
             whale_trade(k, t);
+            soc_trade(k, t);
             liquidation_trade(k, t);
         }
     }
-    if (mid2 <= 0) return;
-    if (events & (CWTS_EV_BOOK | CWTS_EV_TICKER)) bar_quote(&b->now, mid2);
+    if (mid2 <= 0) {
+        networks_clear(k);
+        return;
+    }
     if (events & CWTS_EV_BOOK) whale_book(k, now);
     networks_run(k);
 }

@@ -51,7 +51,30 @@ enum {
     CWTS_SIGNAL_ROOM = 32,        /* room for signals; their names are cwts_signal below */
     CWTS_BAR_RING = 1024,         /* one-second bars remembered; a power of two */
     CWTS_VOLUME_BAR_RING = 256,   /* volume bars remembered; a power of two */
-    CWTS_HORIZONS = 4             /* of realised variance: 10, 60, 300, 1800 s */
+    CWTS_HORIZONS = 4,            /* of realised variance: 10, 60, 300, 1800 s */
+    CWTS_LADDER = 1024,           /* levels of the liquidation ladder; a power of two */
+    CWTS_LADDER_CELLS = 2048,     /* of longs, then of shorts */
+    CWTS_TIERS = 7,               /* of leverage */
+    CWTS_TIER_OFFSETS = 14,       /* of longs, then of shorts */
+    CWTS_FORCED_ORDERS = 64,      /* forced orders remembered; a power of two */
+    CWTS_SIZE_BINS = 1024,        /* whale: 128 powers of two in eight steps each */
+    CWTS_NESTS = 8,               /* nests remembered a side */
+    CWTS_PLACES = 64,             /* prices a side whose trades are followed; a power of two */
+    CWTS_WHALES = 16,             /* whale clusters remembered; a power of two */
+    CWTS_SOC_LEVELS = 6,          /* windows in which events are counted */
+    CWTS_SOC_MARKS = 128,         /* steps remembered; a power of two above twice the longest window */
+    CWTS_SOC_BINS = 64,           /* of avalanche sizes, up to 2^17 */
+    CWTS_SOC_CANDIDATES = 32,     /* bins that may be xmin */
+    CWTS_SWAN_BINS = 96,          /* of absolute normalised returns */
+    CWTS_PANARCHY_CELLS = 4096,   /* 16 steps each of potential, connectedness, resilience */
+    CWTS_SWINGS = 16,             /* swings whose levels are kept, the current leg among them; a power of two */
+    CWTS_FIBONACCI_LEVELS = 256,  /* 16 ratios of each */
+    CWTS_NETWORK_COUNT = 3,       /* their names are cwts_network_name below */
+    CWTS_HIDDEN = 8,              /* hidden units of a network: the eight virtual lanes */
+    CWTS_OUTPUTS = 2,             /* most outputs of a network */
+    CWTS_FIRST_WEIGHTS = 128,     /* CWTS_FEATURE_COUNT * CWTS_HIDDEN */
+    CWTS_LAST_WEIGHTS = 16,       /* CWTS_OUTPUTS * CWTS_HIDDEN */
+    CWTS_NETWORK_VERSION = 1
 };
 
 /* Which protocol the raw messages speak. */
@@ -75,7 +98,8 @@ enum cwts_command_op {
     CWTS_COMMAND_RESUME = 3,
     CWTS_COMMAND_SET_ENTER = 4,   /* decision thresholds at run time: value is the float32's bits */
     CWTS_COMMAND_SET_EXIT = 5,
-    CWTS_COMMAND_SET_PARAMETER = 6 /* cwts_parameter_command */
+    CWTS_COMMAND_SET_PARAMETER = 6, /* cwts_parameter_command */
+    CWTS_COMMAND_LOAD_NETWORK = 7 /* cwts_network_command */
 };
 
 /* The bit set that cwts_feed returns: what happened in the batch. */
@@ -90,6 +114,7 @@ enum cwts_event {
     CWTS_EV_ACTION = 128,         /* a decision other than hold */
     CWTS_EV_FILL = 256,           /* the paper account traded */
     CWTS_EV_REJECT = 512,         /* an order was refused; see its reason */
+    CWTS_EV_LIQUIDATION = 2048,   /* a forced order of our symbol */
     CWTS_EV_IGNORED = 1024        /* another symbol's message, or one that carries nothing for us */
 };
 
@@ -122,17 +147,28 @@ enum cwts_reason {
     CWTS_WHY_EXIT_HALT = 4,       /* halted with a position: close it */
     CWTS_WHY_HALTED = 5,
     CWTS_WHY_EXIT_LOSS = 6,       /* the loss limit was reached: close and halt */
-    CWTS_WHY_EXIT_TIME = 7,       /* held for max_hold_ns */
-    CWTS_WHY_EXIT_SIGNAL = 8,     /* the score turned against the position */
-    CWTS_WHY_HOLDING = 9,
-    CWTS_WHY_WARMUP = 10,
-    CWTS_WHY_SPREAD = 11,         /* the spread is wider than max_spread */
-    CWTS_WHY_COOLDOWN = 12,
-    CWTS_WHY_TOO_SMALL = 13,      /* the capital is below the exchange's minimum for one order */
-    CWTS_WHY_NO_SHORT = 14,       /* a sell signal on spot, with nothing to sell */
-    CWTS_WHY_SCORE_UP = 15,       /* buy */
-    CWTS_WHY_SCORE_DOWN = 16,     /* sell */
-    CWTS_WHY_NO_SIGNAL = 17
+    CWTS_WHY_EXIT_SWAN = 7,       /* the black swan alarm */
+    CWTS_WHY_EXIT_CASCADE = 8,    /* a cascade against the position is forecast */
+    CWTS_WHY_EXIT_TIME = 9,       /* held for max_hold_ns */
+    CWTS_WHY_EXIT_SIGNAL = 10,    /* the score turned against the position */
+    CWTS_WHY_HOLDING = 11,
+    CWTS_WHY_WARMUP = 12,
+    CWTS_WHY_SPREAD = 13,         /* the spread is wider than max_spread */
+    CWTS_WHY_COOLDOWN = 14,
+    CWTS_WHY_TOO_SMALL = 15,      /* the capital is below the exchange's minimum for one order */
+    CWTS_WHY_NO_SHORT = 16,       /* a sell signal on spot, with nothing to sell */
+    CWTS_WHY_NO_SIGNAL = 17,      /* the score is within enter: from here on there is something to do */
+    CWTS_WHY_SWAN = 18,           /* nothing is opened: the black swan alarm */
+    CWTS_WHY_CRITICAL = 19,       /* the market is near an avalanche */
+    CWTS_WHY_CASCADE = 20,        /* a cascade against the score is forecast */
+    CWTS_WHY_LIQUIDATION = 21,    /* a cluster of liquidations lies close on the losing side */
+    CWTS_WHY_FRAGILE = 22,        /* what we do loses by volatility */
+    CWTS_WHY_WHALE_UP = 23,       /* buy: of what makes the score, whales say the most … */
+    CWTS_WHY_VALUE_UP = 24,       /* … the value network … */
+    CWTS_WHY_SCORE_UP = 25,       /* … the features */
+    CWTS_WHY_WHALE_DOWN = 26,     /* sell */
+    CWTS_WHY_VALUE_DOWN = 27,
+    CWTS_WHY_SCORE_DOWN = 28
 };
 
 enum cwts_order_state {
@@ -186,7 +222,7 @@ enum cwts_feature {
 enum cwts_signal {
     CWTS_S_WHALE_PRESSURE = 0,    /* -1 to 1: whales sell, whales buy */
     CWTS_S_WHALE_CONFIDENCE = 1,  /* 0 to 1 */
-    CWTS_S_NEST_BID = 2,          /* quantity of the strongest resting nest a side over the quantile that makes one; 0: none */
+    CWTS_S_NEST_BID = 2,          /* the strongest nest a side over the quantile that makes one, after the spoof filter; 0: none */
     CWTS_S_NEST_ASK = 3,
     CWTS_S_CRITICALITY = 4,       /* 0 to 1: self-organised criticality */
     CWTS_S_BRANCHING = 5,         /* branching ratio of event activity, 0 to 1 */
@@ -230,6 +266,37 @@ typedef struct cwts_parameter_command {
     uint32_t spare;
 } cwts_parameter_command;
 
+/* Which network, and what its outputs are; definitions in docs/networks.md. */
+enum cwts_network_name { CWTS_NETWORK_CASCADE = 0, CWTS_NETWORK_WHALE = 1, CWTS_NETWORK_VALUE = 2 };
+
+enum cwts_link {
+    CWTS_LINK_LINEAR = 0,         /* as it is, clamped: basis points */
+    CWTS_LINK_LOGISTIC = 1        /* a probability */
+};
+
+/* The weights of a network of 16 inputs, 8 hidden units (ReLU) and 1 or 2 outputs. All zeros: none. */
+typedef struct cwts_network {
+    float mean[CWTS_FEATURE_COUNT]; /* z = clamp((x - mean) * scale, -limit, limit) */
+    float scale[CWTS_FEATURE_COUNT];
+    float w1[CWTS_FIRST_WEIGHTS]; /* of input i to hidden unit h at [8 i + h] */
+    float b1[CWTS_HIDDEN];
+    float w2[CWTS_LAST_WEIGHTS];  /* of hidden unit h to output o at [8 o + h] */
+    float b2[CWTS_OUTPUTS];
+    float limit;
+    uint32_t version;             /* CWTS_NETWORK_VERSION; 0: none */
+    uint32_t outputs;             /* 1 or 2 */
+    uint32_t link;                /* cwts_link */
+    uint32_t seed;                /* of its training */
+    uint32_t spare;
+} cwts_network;
+
+typedef struct cwts_network_command {
+    uint32_t op;
+    uint32_t index;               /* cwts_network_name */
+    uint64_t spare;
+    cwts_network network;         /* version 0 takes the network out */
+} cwts_network_command;
+
 typedef struct cwts_config {
     uint32_t abi;
     uint32_t exchange;
@@ -258,7 +325,7 @@ typedef struct cwts_config {
     uint32_t maker_fee_ppm;
     float enter;                  /* |score| that opens a position */
     float exit;                   /* score against the position that closes it */
-    float weights[CWTS_FEATURE_COUNT]; /* score = clamp(sum of weight * feature, -1, 1) */
+    float weights[CWTS_FEATURE_COUNT]; /* the features' part of the score = clamp(sum of weight * feature, -1, 1) */
     float parameter[CWTS_PARAMETER_ROOM]; /* of the analysers, by cwts_parameter */
     uint8_t reserved[56];
 } cwts_config;
@@ -362,7 +429,8 @@ typedef struct cwts_features {
     uint64_t spare[7];
 } cwts_features;
 
-/* A second of the market, or a volume bar. Prices are the touch's bid + ask: twice the mid, in price units; 0: none yet. */
+/* A second of the market, or a volume bar. Prices are the touch's bid + ask: twice the mid, in price units; 0: none yet. A
+ * second begins where the one before ended, unless the book was invalid between them. docs/bars.md */
 typedef struct cwts_bar {
     int64_t second;               /* Unix time at its beginning */
     int64_t open;
@@ -376,7 +444,7 @@ typedef struct cwts_bar {
     uint32_t trades;
     uint32_t updates;
     uint32_t synced;              /* 1: the book was valid at its end */
-    uint32_t spare;
+    uint32_t known;               /* 1: `change` is known: the book was valid at the end of the bar before, too */
 } cwts_bar;
 
 typedef struct cwts_bars {
@@ -385,6 +453,9 @@ typedef struct cwts_bars {
     uint64_t silences;            /* times without any frame that were too long to be filled with empty bars */
     double volume;                /* mean traded quantity a second */
     double variance[CWTS_HORIZONS]; /* mean squared change a second, tau = 10, 60, 300, 1800 s */
+    uint64_t changes;             /* bars whose change was known */
+    int64_t resume;               /* the second with which the bars go on after a silence; 0: the next one */
+    uint64_t spare[6];
     cwts_bar now;
     cwts_bar filling;             /* the volume bar that is not full yet */
     cwts_bar ring[CWTS_BAR_RING];
@@ -395,44 +466,257 @@ typedef struct cwts_signals {
     float value[CWTS_SIGNAL_ROOM];
 } cwts_signals;
 
+/* Sizes as an instrument has them, in a histogram that forgets: eight linear steps to each power of two, newer ones weigh more. */
+typedef struct cwts_sizes {
+    double mass[CWTS_SIZE_BINS];
+    double weight;                /* of what is added now */
+    double total;
+    double below;                 /* mass of the bins below `bin` */
+    double limit;                 /* the quantile; 0: not known yet */
+    uint64_t count;               /* sizes ever */
+    uint64_t bin;                 /* where the quantile lies */
+    uint64_t spare[2];
+} cwts_sizes;
+
+/* Trades of one side that follow each other closely. Size: notional in price units * quantity units; inverse: contracts. */
+typedef struct cwts_cluster {
+    int64_t first_ns;
+    int64_t last_ns;
+    int64_t exchange_ns;          /* of its newest trade */
+    int64_t price;                /* of its newest trade */
+    double size;
+    double limit;                 /* the size that made a whale when it began; 0: not known then */
+    double counted;               /* what the pressure holds of it, in limits */
+    uint32_t prints;              /* 0: none */
+    int32_t aggressor;
+} cwts_cluster;
+
+enum cwts_nest_kind {
+    CWTS_NEST_RESTING = 1,        /* large, and has persisted */
+    CWTS_NEST_ICEBERG = 2,        /* traded more than was ever shown */
+    CWTS_NEST_NEAR = 4,           /* the touch is near */
+    CWTS_NEST_AWAY = 8            /* deeper than the levels that are kept */
+};
+
+typedef struct cwts_nest {
+    int64_t price;                /* 0: none */
+    int64_t qty;                  /* as last seen; 0: a memory of one that was pulled */
+    int64_t most;                 /* the most that was shown */
+    int64_t since_ns;
+    int64_t gone_ns;              /* since when it is missing; 0: it is there */
+    double traded;                /* at its price since then */
+    double recent;                /* of that, at the newest look that saw it, and at the look before that one */
+    double before;
+    float strength;               /* in limits, after the spoof filter; 0: does not count */
+    uint32_t kind;                /* cwts_nest_kind */
+    uint32_t pulled;              /* times that it was pulled */
+    uint32_t spare;
+} cwts_nest;
+
+/* A price at which trades eat what rests. */
+typedef struct cwts_place {
+    int64_t price;                /* 0: none */
+    int64_t shown;                /* the most that was shown */
+    int64_t last_ns;              /* newest trade */
+    double traded;
+} cwts_place;
+
+typedef struct cwts_whale_side {
+    cwts_nest nest[CWTS_NESTS];
+    cwts_place place[CWTS_PLACES];
+    cwts_level before[CWTS_TOP];  /* the best levels at the newest look */
+    uint64_t before_count;
+    double flow;                  /* decayed sum of whales that took: buyers in side[CWTS_BID], sellers in side[CWTS_ASK] */
+    double pulled;                /* decayed sums of nests that were pulled, that stood or were eaten */
+    double stood;
+    uint64_t spare[4];
+} cwts_whale_side;
+
 /* Cuckoo: whale.c, docs/whale.md. */
 typedef struct cwts_whale {
-    uint64_t spare[8];
+    int64_t time_ns;              /* never runs backwards */
+    int64_t look_ns;              /* newest look at the book */
+    int64_t decayed_ns;
+    int64_t synced_ns;            /* which book the nests belong to; 0: none */
+    uint64_t whales;              /* ever; the newest is whale[(whales - 1) mod CWTS_WHALES] */
+    uint64_t spare[3];
+    cwts_cluster open[2];         /* buyers', sellers' */
+    cwts_cluster whale[CWTS_WHALES];
+    cwts_whale_side side[2];
+    cwts_sizes clusters;
+    cwts_sizes levels;
 } cwts_whale;
 
 /* Self-organised criticality: soc.c, docs/soc.md. */
 typedef struct cwts_soc {
-    uint64_t spare[8];
+    int64_t step_ns;              /* an eighth of the window; 0: nothing seen yet */
+    int64_t step;                 /* number of the step that is open, from the epoch */
+    int64_t event_ns;             /* the newest event, as received; 0: none since counting began */
+    int64_t order_ns;             /* the newest trade's exchange time and aggressor: the next one may be the same order's */
+    int64_t order_aggressor;
+    uint64_t events;              /* taker orders ever counted */
+    uint64_t steps;               /* ever closed with a count */
+    uint64_t restarts;            /* how often counting began anew: the book was not valid, or a silence */
+    uint64_t marks;               /* written since then */
+    double mean;                  /* decayed mean of events a step */
+    double variance[CWTS_SOC_LEVELS]; /* decayed Allan variance of counts in windows of 1, 2, 4, 8, 16, 32 steps */
+    double branching[CWTS_SOC_LEVELS]; /* 1 - sqrt(mean / variance) of each */
+    uint64_t samples[CWTS_SOC_LEVELS];
+    uint64_t size;                /* of the avalanche that is not over; 0: none */
+    uint64_t avalanches;          /* ever over */
+    double weight;                /* of the next one: grows, instead of all others shrinking */
+    uint32_t candidate;           /* bin whose fit is worked out next */
+    uint32_t best;                /* bin that xmin is the beginning of, once known */
+    double exponent;              /* of that fit; 0: not known */
+    double distance[CWTS_SOC_CANDIDATES]; /* Kolmogorov-Smirnov, fit from that bin on; 2: too few avalanches */
+    double alpha[CWTS_SOC_CANDIDATES]; /* its exponent */
+    double count[CWTS_SOC_BINS];  /* weights of avalanches by size: 1 to 7, then four bins an octave */
+    double logs[CWTS_SOC_BINS];   /* weighted sums of ln size */
+    double edge[CWTS_SOC_BINS];   /* ln(lowest size - 1/2) */
+    uint64_t mark[CWTS_SOC_MARKS]; /* events at the steps' ends; the newest is mark[(marks - 1) mod CWTS_SOC_MARKS] */
+    uint64_t spare[7];
 } cwts_soc;
 
 /* Black swan: swan.c, docs/swan.md. */
 typedef struct cwts_swan {
-    uint64_t spare[8];
+    double variance;              /* decayed mean of squared returns a second */
+    double deviation;             /* volatility: its root, not below half a tick */
+    double z;                     /* the newest bar's return over it, absolute */
+    double move;                  /* the horizon's return over what is usual for it, absolute */
+    double depth[2];              /* decayed mean of ln depth, each side */
+    double weight;                /* of the next return in the histogram: grows, instead of all others shrinking */
+    double threshold;             /* u: what is above it is the tail */
+    double share;                 /* of returns above it */
+    double hill;                  /* tail index by Hill; 0: not known */
+    double shape;                 /* generalised Pareto: xi and beta of what goes over u */
+    double scale;
+    double exceed;                /* probability that one second's return is above k sigma */
+    double danger;                /* the largest measure over its limit: 1 raises the alarm */
+    uint64_t returns;             /* ever seen */
+    uint64_t tails;               /* of them in the histogram */
+    uint64_t run;                 /* consecutive bars with a valid book */
+    uint64_t empty;               /* of them without any message, since the newest that had one */
+    uint64_t quiet;               /* seconds that the danger has been below swan.off */
+    uint64_t alarm;               /* 1: on */
+    uint64_t alarms;              /* ever raised */
+    double count[CWTS_SWAN_BINS]; /* weights of |z|: eight bins an octave from 2^-6 to 2^6 */
+    double sum[CWTS_SWAN_BINS];   /* weighted sums of |z| */
+    double logs[CWTS_SWAN_BINS];  /* and of ln |z| */
+    float deviations[CWTS_BAR_RING]; /* the deviation after each bar, by the bars' ring */
+    uint64_t spare[3];
 } cwts_swan;
 
 /* The adaptive cycle: panarchy.c, docs/panarchy.md. */
 typedef struct cwts_panarchy {
-    uint64_t spare[8];
+    double usual;                 /* mean depth */
+    double depth;                 /* the same over a few seconds */
+    double eaten;                 /* decayed sums: what that depth lost, as a share of the usual one, */
+    double returned;              /* and what it won */
+    double product;               /* decayed sums: net flow over traded quantity times the second before's, */
+    double square;                /* and its square */
+    double flow;                  /* of the newest second */
+    int64_t second;               /* the newest bar seen */
+    double coordinate[3];         /* potential, connectedness, resilience */
+    uint64_t seconds;             /* valid bars ever */
+    double vote[4];               /* share of the last seconds in which the table said each phase */
+    uint64_t since;               /* valid bars since the book became valid */
+    uint64_t changes;             /* of phase */
+    uint32_t phase;
+    uint32_t cell;                /* of the table */
+    float risk;
+    uint32_t spare[9];
+    uint8_t phase_of[CWTS_PANARCHY_CELLS];
+    uint8_t risk_of[CWTS_PANARCHY_CELLS]; /* 255: the whole risk */
 } cwts_panarchy;
+
+/* Where a swing ended: twice the mid, as in bars. */
+typedef struct cwts_pivot {
+    int64_t price;
+    int64_t second;
+} cwts_pivot;
 
 /* Swings and their levels: fibonacci.c, docs/fibonacci.md. */
 typedef struct cwts_fibonacci {
-    uint64_t spare[8];
+    uint64_t pivots;              /* ever; the newest is pivot[(pivots - 1) mod CWTS_SWINGS] */
+    int32_t direction;            /* +1, -1: of the current leg; 0: no leg yet */
+    uint32_t level_count;
+    cwts_pivot extreme;           /* of the current leg */
+    cwts_pivot high;              /* before the first leg: highest and lowest close */
+    cwts_pivot low;
+    cwts_pivot pivot[CWTS_SWINGS];
+    double level[CWTS_FIBONACCI_LEVELS]; /* sorted */
+    uint8_t swing[CWTS_FIBONACCI_LEVELS]; /* whose level it is: the leg's number mod CWTS_SWINGS */
 } cwts_fibonacci;
+
+/* Returns by what the market did: moves above +sigma, below -sigma, between; the fourth lane is empty. Decayed sums. */
+typedef struct cwts_convexity {
+    double count[4];
+    double weight[4];             /* of squared weights: how many independent returns the count is worth */
+    double sum[4];
+    double square[4];
+    double value;                 /* E[r | +sigma] + E[r | -sigma] - 2 E[r] */
+    double error;                 /* its standard error, squared */
+    double score;                 /* -1 to 1 */
+    double known;                 /* 0 or 1 */
+    uint64_t spare[4];
+} cwts_convexity;
 
 /* Convexity to volatility: antifragility.c, docs/antifragility.md. */
 typedef struct cwts_antifragility {
-    uint64_t spare[8];
+    cwts_convexity strategy;      /* the paper account, in seconds with a position */
+    cwts_convexity market;        /* the instrument's own next second */
+    double sigma;                 /* volatility of a second as known before it */
+    double move;                  /* the newest second's change, */
+    double threshold;             /* and what it was measured against */
+    int64_t equity_e8;            /* at its end */
+    int64_t second;
+    uint32_t valid;               /* 1: the newest second's change was known */
+    uint32_t held;                /* 1: there was a position at its end */
+    uint64_t fills;               /* of the account at its end */
+    uint64_t spare[1];
 } cwts_antifragility;
 
-/* Where leverage would be liquidated: liquidation.c, docs/liquidation.md. */
+/* A position that the exchange closed by force. */
+typedef struct cwts_forced {
+    int64_t recv_ns;
+    int64_t exchange_ns;
+    int64_t price;
+    int64_t qty;
+    uint32_t side;                /* cwts_side of the order: CWTS_ASK sells, a long was liquidated */
+    uint32_t bankruptcy;          /* 1: the price is the one at which the margin is gone, not one that was traded */
+} cwts_forced;
+
+/* Where leverage would be liquidated: liquidation.c, docs/liquidation.md. Level n holds prices from e^(n step) to
+ * e^((n + 1) step), in price units; it lies in cell n mod CWTS_LADDER. */
 typedef struct cwts_liquidation {
-    uint64_t spare[8];
+    uint64_t count;               /* forced orders ever; the newest is forced[(count - 1) mod CWTS_FORCED_ORDERS] */
+    uint64_t handled;             /* of those, how many the ladder has seen */
+    int64_t base;                 /* lowest level */
+    int64_t second;               /* to which masses are decayed */
+    int64_t bound[2];             /* longs: all levels from here up are empty; shorts: all up to here */
+    int64_t last_price;           /* of the newest trade, and its logarithm in steps */
+    double last_level;
+    double scale;                 /* a mass is scale * mass[] */
+    double observed;              /* decayed quantity of forced orders … */
+    double predicted;             /* … and of the masses that price passed, since the first of them */
+    double calibration;           /* observed over predicted */
+    uint32_t ready;               /* 1: there is a ladder */
+    float maintenance;            /* for which offset[] was worked out */
+    uint64_t spare[3];
+    double offset[CWTS_TIER_OFFSETS]; /* from entry to liquidation, in steps */
+    double weight[CWTS_TIERS];    /* sum 1 */
+    double spare_weight[3];
+    double mass[CWTS_LADDER_CELLS]; /* quantity units: of longs, then of shorts */
+    double price[CWTS_LADDER];    /* of the middle of each level, price units */
+    cwts_forced forced[CWTS_FORCED_ORDERS];
 } cwts_liquidation;
 
 /* The three networks: network.c, docs/networks.md. */
 typedef struct cwts_networks {
-    uint64_t spare[8];
+    uint32_t loaded;              /* bit n: network n */
+    uint32_t spare_word;
+    uint64_t spare[7];
+    cwts_network network[CWTS_NETWORK_COUNT];
 } cwts_networks;
 
 typedef struct cwts_decision {
@@ -451,7 +735,11 @@ typedef struct cwts_decision {
     int64_t size_ask;
     int64_t size_equity_e8;
     int64_t size_qty;             /* what an order that opens a position would ask for; 0: too small */
-    uint64_t spare[5];
+    float size_risk;              /* and the risk multiplier */
+    float part[3];                /* of the score: features, whales, value network */
+    float last_signal[CWTS_SIGNAL_ROOM]; /* all signals as they were at the newest decision other than hold */
+    float last_feature[CWTS_FEATURE_COUNT];
+    uint64_t spare[3];
 } cwts_decision;
 
 typedef struct cwts_order {
@@ -469,6 +757,7 @@ typedef struct cwts_order {
     int64_t touch;                /* the touch when it was decided: slippage is measured from it */
     uint32_t reduce_only;
     float score;
+    float signal[CWTS_SIGNAL_ROOM]; /* why: the signals when it was decided */
     uint64_t spare[5];
 } cwts_order;
 
@@ -576,7 +865,8 @@ typedef struct cwts_counters {
     uint64_t decisions[CWTS_ACTIONS];
     uint64_t reasons[CWTS_REASONS];
     uint64_t stream_messages[CWTS_STREAMS];
-    uint64_t spare[5];
+    uint64_t liquidations;        /* forced orders of our symbol */
+    uint64_t spare[4];
 } cwts_counters;
 
 /* Histogram of nanoseconds: bucket b < 16 is b ns; above, 16 linear steps to each power of two. */
@@ -663,6 +953,10 @@ CWTS_API void cwts_latency(void *block, uint32_t stage, int64_t ns);
 
 /* Copies the published snapshot without a lock, from any thread. Returns 1, or 0 if the writer was inside all along. */
 CWTS_API int32_t cwts_read(const void *block, cwts_snapshot *out);
+
+/* A network over many rows: `features` holds 16 floats a row, `out` gets `outputs` floats a row, the same bits as one row at a
+ * time. Returns the number of rows, or CWTS_E_CONFIG where the network is not valid. */
+CWTS_API int32_t cwts_network_batch(const cwts_network *network, const float *features, float *out, uint32_t rows);
 
 #ifdef __cplusplus
 }

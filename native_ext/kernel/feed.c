@@ -25,6 +25,7 @@ CHECK_LAYOUT(cwts_fibonacci);
 CHECK_LAYOUT(cwts_antifragility);
 CHECK_LAYOUT(cwts_liquidation);
 CHECK_LAYOUT(cwts_networks);
+CHECK_LAYOUT(cwts_network);
 CHECK_LAYOUT(cwts_published);
 CHECK_LAYOUT(cwts_counters);
 CHECK_LAYOUT(cwts_latencies);
@@ -65,6 +66,7 @@ int32_t cwts_init(void *block, const cwts_config *config) {
     format_make(&k->format[1], config->qty_decimals, config->qty_decimals, 1);
     side_clear(&k->side[0]);
     side_clear(&k->side[1]);
+    panarchy_init(k);
     k->account.cash_e8 = k->account.equity_e8 = k->account.peak_e8 = config->capital_e8;
     publish(k);
     return 0;
@@ -108,6 +110,8 @@ static u32 command(cwts_block *k, const u8 *payload, u32 length, i64 now) {
         k->config.parameter[i] = value;
         return 0;
     }
+    case CWTS_COMMAND_LOAD_NETWORK:
+        return network_load(k, payload, length) ? 0 : malformed(k);
     default:
         return malformed(k);
     }
@@ -125,6 +129,7 @@ static u32 frame_feed(cwts_block *k, const cwts_frame *f, const u8 *payload) {
         k->counters.stream_messages[f->stream & (CWTS_STREAMS - 1)]++;
         events = k->config.exchange == CWTS_OKX ? okx_message_feed(k, payload, f->length, f->recv_ns)
                                                 : binance_message_feed(k, payload, f->length, f->recv_ns);
+        if ((events & CWTS_EV_LIQUIDATION) && (parts & CWTS_PART_BRAIN)) liquidation_forced(k);
         if (!(events & MARKET_MOVED)) return events;
         break;
     case CWTS_FRAME_TIMER:

@@ -12,6 +12,7 @@
 #define cwts_feed cwts_feed_avx2
 #define cwts_latency cwts_latency_avx2
 #define cwts_read cwts_read_avx2
+#define cwts_network_batch cwts_network_batch_avx2
 #include "kernel.c"
 #if defined(__clang__)
 #pragma clang attribute pop

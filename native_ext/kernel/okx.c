@@ -1,8 +1,9 @@
-/* okx.c: reads OKX's messages (API v5): books, books5, books50-l2-tbt, books-l2-tbt, bbo-tbt, trades. What a message means
+/* okx.c: reads OKX's messages (API v5): books, books5, books50-l2-tbt, books-l2-tbt, bbo-tbt, trades,
+ * liquidation-orders. What a message means
  * for the book is sync.c's business. */
 #include "scan.h"
 
-enum okx_channel { OKX_OTHER = 0, OKX_TRADES, OKX_BBO, OKX_BOOKS5, OKX_BOOKS50, OKX_BOOKS };
+enum okx_channel { OKX_OTHER = 0, OKX_TRADES, OKX_BBO, OKX_BOOKS5, OKX_BOOKS50, OKX_BOOKS, OKX_LIQUIDATIONS };
 
 typedef struct okx_message {
     slice channel, instrument, action, event;
@@ -15,6 +16,7 @@ static enum okx_channel okx_channel_of(slice s) {
     if (slice_is(s, "bbo-tbt", 7)) return OKX_BBO;
     if (slice_is(s, "books5", 6)) return OKX_BOOKS5;
     if (slice_is(s, "books50-l2-tbt", 14)) return OKX_BOOKS50;
+    if (slice_is(s, "liquidation-orders", 18)) return OKX_LIQUIDATIONS;
     return OKX_OTHER;
 }
 
@@ -166,6 +168,78 @@ static u32 okx_trades(cwts_block *k, const okx_message *m, const u8 *end, i64 re
     return events;
 }
 
+/* The orders of one element, at '['. The text was checked to be JSON. */
+static u32 okx_forced_details(cwts_block *k, const u8 *p, const u8 *end, i64 recv_ns, int add) {
+    u32 events = 0;
+    p = skip_space(p + 1, end);
+    int last = *p == ']';
+    while (!last) {
+        slice price = {0}, qty = {0}, side = {0};
+        cwts_forced f = {.recv_ns = recv_ns, .bankruptcy = 1};
+        i64 ms = 0;
+        u32 seen = 0;
+        int done = 0;
+        if (*p != '{') return CWTS_EV_MALFORMED;
+        p = skip_space(p + 1, end);
+        if (*p == '}') return CWTS_EV_MALFORMED;
+        while (!done) {
+            slice key;
+            if (!(p = scan_key(p, end, &key))) return CWTS_EV_MALFORMED;
+            if (slice_is(key, "bkPx", 4)) p = scan_scalar(p, end, &price);
+            else if (slice_is(key, "sz", 2)) p = scan_scalar(p, end, &qty);
+            else if (slice_is(key, "side", 4)) p = scan_scalar(p, end, &side);
+            else if (slice_is(key, "ts", 2)) p = scan_integer(p, end, &ms, &seen, OKX_SEEN_TIME);
+            else p = skip_value(p, end);
+            if (!p || !(p = scan_next(p, end, '}', &done))) return CWTS_EV_MALFORMED;
+        }
+        int sell = slice_is(side, "sell", 4);
+        if ((!sell && !slice_is(side, "buy", 3)) || !read_average(price, k->config.price_decimals, &f.price)
+            || !read_decimal(qty, end, k->config.qty_decimals, &f.qty))
+            return CWTS_EV_MALFORMED;
+        f.side = sell ? CWTS_ASK : CWTS_BID;
+        f.exchange_ns = ns_of_ms(ms);
+        if (f.price && f.qty) events |= add ? forced_add(k, &f) : (u32)CWTS_EV_LIQUIDATION;
+        p = skip_space(p, end);
+        last = *p == ']';
+        if (!last) p = skip_space(p + 1, end);
+    }
+    return events;
+}
+
+/* Forced orders of a whole kind of instruments: ours are read, the others passed over. First all, then all are added. */
+static u32 okx_forced(cwts_block *k, const okx_message *m, const u8 *end, i64 recv_ns, int add) {
+    const u8 *p = skip_space(m->data + 1, end);
+    int last = *p == ']';
+    u32 events = 0;
+    while (!last) {
+        slice instrument = {0};
+        const u8 *details = 0;
+        int done = 0;
+        if (*p != '{') return CWTS_EV_MALFORMED;
+        p = skip_space(p + 1, end);
+        if (*p == '}') {
+            p++;
+            done = 1;
+        }
+        while (!done) {
+            slice key;
+            if (!(p = scan_key(p, end, &key))) return CWTS_EV_MALFORMED;
+            if (slice_is(key, "instId", 6)) {
+                p = scan_scalar(p, end, &instrument);
+            } else {
+                if (slice_is(key, "details", 7)) details = *p == '[' ? p : 0;
+                p = skip_value(p, end);
+            }
+            if (!p || !(p = scan_next(p, end, '}', &done))) return CWTS_EV_MALFORMED;
+        }
+        if (symbol_is(k, instrument)) events |= details ? okx_forced_details(k, details, end, recv_ns, add) : (u32)CWTS_EV_MALFORMED;
+        p = skip_space(p, end);
+        last = *p == ']';
+        if (!last) p = skip_space(p + 1, end);
+    }
+    return events;
+}
+
 static u32 okx_message_feed(cwts_block *k, const u8 *p, u32 length, i64 recv_ns) {
     const u8 *end = p + length;
     okx_message m;
@@ -180,7 +254,13 @@ static u32 okx_message_feed(cwts_block *k, const u8 *p, u32 length, i64 recv_ns)
     p = okx_envelope(p, end, &m);
     if (!p || skip_space(p, end) != end) return malformed(k);
     enum okx_channel channel = okx_channel_of(m.channel);
-    if (channel == OKX_OTHER || m.event.text || !symbol_is(k, m.instrument)) return ignored(k);
+    if (channel == OKX_OTHER || m.event.text) return ignored(k);
+    if (channel == OKX_LIQUIDATIONS) {
+        u32 found = m.data ? okx_forced(k, &m, end, recv_ns, 0) : (u32)CWTS_EV_MALFORMED;
+        if (found & CWTS_EV_MALFORMED) return malformed(k);
+        return found ? okx_forced(k, &m, end, recv_ns, 1) : ignored(k);
+    }
+    if (!symbol_is(k, m.instrument)) return ignored(k);
     if (!m.data) return malformed(k);
     if (channel != OKX_TRADES) return okx_books(k, &m, end, recv_ns, channel);
     u32 events = okx_trades(k, &m, end, recv_ns, 0);

@@ -1,4 +1,4 @@
-/* tape.c: the ring of the last trades, and the best bid and ask as the ticker streams tell them. */
+/* tape.c: the rings of the last trades and forced orders, and the best bid and ask as the ticker streams tell them. */
 #include "internal.h"
 
 static u32 trade_add(cwts_block *k, const cwts_trade *t) {
@@ -8,6 +8,13 @@ static u32 trade_add(cwts_block *k, const cwts_trade *t) {
     tape->last_price = t->price;
     k->counters.trades++;
     return CWTS_EV_TRADE;
+}
+
+static u32 forced_add(cwts_block *k, const cwts_forced *f) {
+    cwts_liquidation *l = &k->liquidation;
+    l->forced[l->count++ & (CWTS_FORCED_ORDERS - 1)] = *f;
+    k->counters.liquidations++;
+    return CWTS_EV_LIQUIDATION;
 }
 
 /* A ticker moves the touch where it is newer than what the book says; the levels themselves are the depth stream's. */

@@ -120,15 +120,15 @@ SPOT = {
         0.3 depth 1          | feed 0
         0.3 kernel 0 need    | open 2
         0.4 opened 2         | send 2 depth 2
-        0.5 error 2 2 -1003  | drop
+        0.5 error 2 2 -1003  | drop, close 2
         1 depth 1            | feed 0
         1 kernel 0 need      |
         25 depth 1           | feed 0
         50 depth 1           | feed 0
-        50 ping 2            |
         60.4 tick            |
         60.6 depth 1         | feed 0
-        60.6 tick            | send 2 depth 3
+        60.6 tick            | open 3
+        60.7 opened 3        | send 3 depth 3
     """,
     "a lost connection throws the book away, and the next one starts over": f"""{SYNCED}
         5 closed 1           | reset 0
@@ -307,20 +307,25 @@ def test_usdm_needs_two_connections_and_only_one_carries_the_book() -> None:
     script.play("""
         0 start              | open 1, open 2
         0.1 opened 1         | send 1 SUBSCRIBE 1
-        0.1 opened 2         | send 2 SUBSCRIBE 2
+        0.1 opened 2         | send 2 SUBSCRIBE 2, send 2 SUBSCRIBE 3
         0.2 ack 1 1          | drop
         0.2 ack 2 2          | drop
+        0.2 ack 2 3          | drop
         0.3 depth 1          | feed 0
         0.3 kernel 0 need    | open 3
-        0.4 opened 3         | send 3 depth 3
-        0.5 snapshot 3 3     | feed 0
+        0.4 opened 3         | send 3 depth 4
+        0.5 snapshot 3 4     | feed 0
         0.5 kernel 0 synced  |
         1 closed 2           |
         1.1 tick             | open 4
         1.2 closed 1         | reset 0
     """)
-    subscriptions = [json.loads(text)["params"] for text in script.sent[:2]]
-    assert subscriptions == [["btcusdt@depth@100ms", "btcusdt@bookTicker"], ["btcusdt@aggTrade", "btcusdt@forceOrder"]]
+    subscriptions = [json.loads(text)["params"] for text in script.sent[:3]]
+    assert subscriptions == [
+        ["btcusdt@depth@100ms", "btcusdt@bookTicker"],
+        ["btcusdt@aggTrade"],
+        ["btcusdt@forceOrder"],
+    ]
     assert [slot.url for slot in found.slots] == [
         "wss://fstream.binance.com/public/stream",
         "wss://fstream.binance.com/market/stream",
@@ -332,18 +337,133 @@ def test_coinm_gets_its_snapshots_by_rest() -> None:
     script = Script(session("binance-coinm", ["BTCUSD_PERP"], policy=POLICY), message)
     script.play("""
         0 start              | open 1
-        0.1 opened 1         | send 1 SUBSCRIBE 1
+        0.1 opened 1         | send 1 SUBSCRIBE 1, send 1 SUBSCRIBE 2
         0.2 ack 1 1          | drop
         0.3 depth 1          | feed 0
-        0.3 kernel 0 need    | fetch 2
-        0.4 fetched 2 0      | drop
-        0.5 tick             | fetch 3
-        0.6 fetched 3 503    | drop
-        0.7 tick             | fetch 4
-        0.8 fetched 4 200    | feed 0
+        0.3 kernel 0 need    | fetch 3
+        0.4 fetched 3 0      | drop
+        0.5 tick             | fetch 4
+        0.6 fetched 4 503    | drop
+        0.7 tick             | fetch 5
+        0.8 fetched 5 200    | feed 0
         0.8 kernel 0 synced  |
-        0.9 fetched 4 200    | drop
+        0.9 fetched 5 200    | drop
     """)
+
+
+LIQUIDATION = (
+    '{{"stream":"btcusd_perp@forceOrder","data":{{"e":"forceOrder","E":{},"o":{{"s":"BTCUSD_PERP","q":"1","T":{}}}}}}}'
+)
+
+
+def test_liquidations_are_extra() -> None:
+    """They go to the engine once, whichever connection brings them, and a refusal costs nothing but them."""
+    first, again, second = LIQUIDATION.format(5, 4), LIQUIDATION.format(6, 4), LIQUIDATION.format(9, 8)
+    script = Script(session("binance-coinm", ["BTCUSD_PERP"], policy=Policy(replicas=2, backoff_ns=0)), message)
+    script.play(f"""
+        0 start              | open 1, open 2
+        0.1 opened 1         | send 1 SUBSCRIBE 1, send 1 SUBSCRIBE 2
+        0.1 opened 2         | send 2 SUBSCRIBE 3, send 2 SUBSCRIBE 4
+        0.2 refuse 1 2       | drop
+        0.2 ack 1 1          | drop
+        0.2 ack 2 3          | drop
+        0.2 refuse 2 4       | drop
+        0.3 raw 1 {first}    | feed 0
+        0.3 raw 2 {again}    | drop
+        0.4 raw 2 {second}   | feed 0
+        0.5 depth 1          | feed 0
+        0.5 kernel 0 need    | fetch 5
+        0.6 fetched 5 200    | feed 0
+        0.6 kernel 0 synced  |
+        20 tick              |
+    """)
+    assert json.loads(script.sent[1])["params"] == ["btcusd_perp@forceOrder"]
+
+
+def test_a_liquidation_is_no_sign_that_the_books_stream_lives() -> None:
+    found = session("binance-coinm", ["BTCUSD_PERP"], policy=POLICY)
+    found.start(SECOND)
+    found.opened(SECOND, 1)
+    found.message(SECOND, 1, b'{"result":null,"id":1}')
+    found.message(2 * SECOND, 1, b'{"stream":"btcusd_perp@depth@100ms","data":{}}')
+    for i in range(11):
+        found.message((30 + 29 * i) * SECOND, 1, LIQUIDATION.format(i, i).encode())
+    found.take()
+    found.tick(321 * SECOND)
+    assert [action.kind for action in found.take()][:1] == ["close"]
+
+
+@pytest.mark.parametrize(
+    ("error", "wait"),
+    [
+        ('{"code":-1003,"msg":"Too much request weight","data":{"serverTime":5000,"retryAfter":12000}}', 7),
+        ('{"code":-1003,"msg":"IP banned until 1790000090000. Please use"}', 90),
+        ('{"code":-1003,"msg":"Too much request weight"}', 60),
+        ('{"code":-1015,"msg":"Too many new orders"}', 60),
+    ],
+)
+def test_the_session_waits_as_long_as_it_is_told(error: str, wait: int) -> None:
+    """Also if the connection, and with it the book, is lost meanwhile."""
+    start = 1_790_000_000 * SECOND
+    found = session("binance", ["BTCUSDT"], policy=POLICY)
+    sent: list[tuple[float, str]] = []
+
+    def go_on(now: int) -> None:
+        for action in found.take():
+            if action.kind == "open":
+                found.opened(now, action.link)
+            elif action.kind == "send" and '"depth"' in action.text:
+                sent.append(((now - start) / SECOND, action.text))
+        if found.actions:
+            go_on(now)
+
+    found.start(start)
+    go_on(start)
+    update = b'{"stream":"btcusdt@depth@100ms","data":{}}'
+    found.message(start, 1, update)
+    found.events(start, 0, 32, synced=False)
+    go_on(start)
+    identity = json.loads(sent[0][1])["id"]
+    api = max(found._links)
+    found.message(start, api, f'{{"id":{identity},"status":429,"error":{error}}}'.encode())
+    for i in range(1, 1200):
+        now = start + i * SECOND // 10
+        if i == 20:
+            found.closed(now, 1, "cut")
+        for link in found._links.values():
+            if link.slot.role == "stream":
+                found.message(now, link.number, update)
+                break
+        found.tick(now)
+        go_on(now)
+    assert len(sent) > 1
+    assert wait <= sent[1][0] <= wait + 0.3
+
+
+def test_rest_tells_by_its_header_how_long_to_wait() -> None:
+    found = session("binance-coinm", ["BTCUSD_PERP"], policy=POLICY)
+    found.start(SECOND)
+    found.opened(SECOND, 1)
+    found.message(SECOND, 1, b'{"result":null,"id":1}')
+    found.message(2 * SECOND, 1, b'{"stream":"btcusd_perp@depth@100ms","data":{}}')
+    found.events(2 * SECOND, 0, 32, synced=False)
+    (fetch,) = (action for action in found.take() if action.kind == "fetch")
+    assert found.fetched(3 * SECOND, fetch.request, 418, b"<html>", retry_ns=17 * SECOND) == -1
+    found.tick(19 * SECOND)
+    assert not [action for action in found.take() if action.kind == "fetch"]
+    found.tick(20 * SECOND)
+    assert [action for action in found.take() if action.kind == "fetch"]
+
+
+def test_a_refused_connection_is_tried_again_when_the_server_says() -> None:
+    found = session("binance", ["BTCUSDT"], policy=POLICY)
+    found.start(SECOND)
+    found.closed(SECOND, 1, "HTTP 429", retry_ns=8 * SECOND)
+    found.take()
+    found.tick(8 * SECOND)
+    assert found.take() == []
+    found.tick(9 * SECOND)
+    assert [action.kind for action in found.take()] == ["open"]
 
 
 def test_two_symbols_on_one_connection() -> None:

@@ -125,8 +125,28 @@ SINGLE = {
     "other errors are tried again": """
         0 start              | open 1
         0.1 opened 1         | send 1 subscribe
-        0.2 error 1 60014    | drop, close 1
+        0.2 error 1 63999    | drop, close 1
         0.3 tick             | open 2
+    """,
+    "too many requests: not for a minute": """
+        0 start              | open 1
+        0.1 opened 1         | send 1 subscribe
+        0.2 error 1 60014    | drop, close 1
+        0.3 tick             |
+        60.1 tick            |
+        60.3 tick            | open 2
+    """,
+    "too many requests when the book is asked for anew: the connection stays": f"""{SYNCED}
+        1 update 1 110 120   | feed 0
+        1 kernel 0 gap need  | {RESUBSCRIBED}
+        1.1 error 1 60014    | drop
+        1.2 kernel 0 need    |
+        30 pong 1            | drop
+        50 pong 1            | drop
+        61 tick              |
+        61.2 tick            | {RESUBSCRIBED}
+        61.3 snapshot 1 300  | feed 0
+        61.3 kernel 0 synced |
     """,
     "an announced upgrade is a rotation": f"""{SYNCED}
         1 notice 1           | drop, open 2
@@ -258,6 +278,37 @@ def test_several_instruments() -> None:
     assert {(a["channel"], a["instId"]) for a in arguments} == {
         (channel, symbol) for channel in ("books", "trades", "bbo-tbt") for symbol in ("BTC-USDT", "ETH-USDT")
     }
+
+
+def liquidation(symbol: str, ts: int) -> str:
+    data = {"details": [{"side": "sell", "sz": "8.55", "bkPx": "82655.7", "ts": str(ts)}], "instId": symbol}
+    found = {"arg": {"channel": "liquidation-orders", "instType": "SWAP"}, "data": [{**data, "instType": "SWAP"}]}
+    return json.dumps(found, separators=(",", ":"))
+
+
+def test_liquidations_are_extra() -> None:
+    """By instType, in an operation of their own; of all that come, ours go to the engine, each once."""
+    symbols = ["BTC-USDT", "BTC-USDT-SWAP", "BTC-USD-261225"]
+    script = Script(session("okx", symbols, policy=Policy(replicas=2, backoff_ns=0)), message)
+    refused = '{"id":"liquidations","event":"error","code":"60018","msg":"no such channel","connId":"a"}'
+    ours, others = liquidation("BTC-USDT-SWAP", 5), liquidation("ETH-USDT-SWAP", 5)
+    script.play(f"""
+        0 start              | open 1, open 2
+        0.1 opened 1         | send 1 subscribe, send 1 subscribe liquidations
+        0.1 opened 2         | send 2 subscribe, send 2 subscribe liquidations
+        0.2 raw 1 {refused}  | drop
+        0.3 snapshot 1 100   | feed 0
+        0.3 kernel 0 synced  |
+        0.4 raw 2 {others}   | drop
+        0.4 raw 2 {ours}     | feed 1
+        0.4 raw 1 {ours}     | drop
+        0.5 raw 1 {liquidation("BTC-USDT-SWAP", 6)} | feed 1
+    """)
+    extra = json.loads(script.sent[1])
+    assert extra["args"] == [
+        {"channel": "liquidation-orders", "instType": "FUTURES"},
+        {"channel": "liquidation-orders", "instType": "SWAP"},
+    ]
 
 
 def test_the_operations_of_an_hour_are_counted() -> None:

@@ -2,7 +2,8 @@
  * kernel, one frame by frame by the AVX2 kernel. After each input both must be equal and sound.
  *
  * An input is one byte of options and then messages, one a line. A line that begins with '!' is a frame of ours instead:
- * !r resets the book, !h halts, !u resumes, !t is a timer, !e and !x and four bytes set a threshold.
+ * !r resets the book, !h halts, !u resumes, !t is a timer, !e and !x and four bytes set a threshold, !p, a byte and four bytes
+ * set a parameter, !n and a byte load a network.
  *
  * The fuzzers are built with a small block (FUZZ_SMALL; the Makefile makes the sources): all of it is compared after every
  * input, and what is rare at full size (a move of the window, a full hash table, a full stage) happens all the time.
@@ -35,7 +36,7 @@ int32_t cwts_feed_avx2(void *block, const uint8_t *frames, uint32_t bytes);
 #endif
 
 #ifdef FUZZ_SMALL
-_Static_assert(sizeof(cwts_block) < 1 << 17, "the sources are not the small ones");
+_Static_assert(sizeof(cwts_block) < 1 << 18, "the sources are not the small ones");
 #endif
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -83,6 +84,7 @@ static cwts_config fuzz_config(u32 exchange, const char *symbol, u32 price_decim
     c.enter = 0.05f;
     c.exit = 0.02f;
     for (u32 i = 0; i < CWTS_FEATURE_COUNT; i++) c.weights[i] = i & 1 ? 0.3f : -0.2f;
+    memcpy(c.parameter, PARAMETER_DEFAULT, sizeof PARAMETER_DEFAULT);
     return c;
 }
 
@@ -163,9 +165,22 @@ UNCHECKED static void check_equal(const cwts_block *a, const cwts_block *b) {
         CHECK(x[i] == y[i], "byte %u of the state: %llx, %llx", 8 * i, (unsigned long long)x[i], (unsigned long long)y[i]);
 }
 
+/* Whatever came in, a signal is a number that can be compared and drawn, and a share is a share. */
+static void check_signals(const cwts_block *k) {
+    static const u8 SHARES[] = {CWTS_S_WHALE_CONFIDENCE, CWTS_S_CRITICALITY, CWTS_S_BRANCHING, CWTS_S_SWAN_PROBABILITY, CWTS_S_SWAN_ALARM,
+                                CWTS_S_VACUUM, CWTS_S_RISK, CWTS_S_CONFLUENCE, CWTS_S_CASCADE_UP, CWTS_S_CASCADE_DOWN, CWTS_S_WHALE_UP,
+                                CWTS_S_WHALE_DOWN};
+    const float *value = k->signals.value;
+    for (u32 i = 0; i < CWTS_SIGNAL_ROOM; i++) CHECK(value[i] >= -3.4e38f && value[i] <= 3.4e38f, "signal %u", i);
+    for (u32 i = 0; i < sizeof SHARES; i++) CHECK(value[SHARES[i]] >= 0.0f && value[SHARES[i]] <= 1.0f, "signal %u", SHARES[i]);
+    CHECK(value[CWTS_S_WHALE_PRESSURE] >= -1.0f && value[CWTS_S_WHALE_PRESSURE] <= 1.0f, "whale pressure");
+    CHECK(value[CWTS_S_ANTIFRAGILITY] >= -1.0f && value[CWTS_S_ANTIFRAGILITY] <= 1.0f, "antifragility");
+}
+
 static void check_blocks(void) {
     const cwts_block *k = &batch_block;
     check_equal(k, &each_block);
+    check_signals(k);
     CHECK(k->sync.pending_to <= CWTS_STAGE, "what waits lies outside the stage");
     for (u32 side = 0; side < 2; side++) {
         check_side(&k->side[side], side, k->sync.synced);
@@ -345,15 +360,32 @@ static void frames_feed(u32 bytes, int okx) {
     CHECK(events == (u32)all, "events %x in a batch, %x one by one", (u32)all, events);
 }
 
+/* A network whose weights follow from one byte; some bytes give one that must be refused. */
+static void network_make(cwts_network_command *c, u8 seed) {
+    memset(c, 0, sizeof *c);
+    c->op = CWTS_COMMAND_LOAD_NETWORK;
+    c->index = seed & 3;
+    c->network.version = seed & 4 ? 0 : CWTS_NETWORK_VERSION;
+    c->network.outputs = c->index == CWTS_NETWORK_VALUE ? 1 : 2;
+    c->network.link = c->index == CWTS_NETWORK_VALUE ? CWTS_LINK_LINEAR : CWTS_LINK_LOGISTIC;
+    c->network.limit = seed & 8 ? 64.0f : 8.0f;
+    float weight = seed & 16 ? 1e6f : 0.1f * (float)(seed >> 5);
+    for (u32 i = 0; i < CWTS_FEATURE_COUNT; i++) c->network.scale[i] = seed == 255 ? 0.0f : 1.0f;
+    for (u32 i = 0; i < CWTS_FIRST_WEIGHTS; i++) c->network.w1[i] = i % 3 ? weight : -weight;
+    for (u32 i = 0; i < CWTS_LAST_WEIGHTS; i++) c->network.w2[i] = i % 2 ? weight : -weight;
+}
+
 /* The input's lines as frames in batch_buffer, behind `at`. */
 static u32 lines_to_frames(const u8 *data, size_t size, u32 at, i64 now, i64 step) {
     const u8 *end = data + size;
-    while (data < end && at + (u32)size + 64 < BUFFER) {
+    while (data < end && at + (u32)size + 2048 < BUFFER) {
         const u8 *stop = memchr(data, '\n', (size_t)(end - data));
         u32 length = (u32)((stop ? stop : end) - data);
         now += step;
         if (length >= 2 && *data == '!') {
             cwts_command command = {0, 0};
+            cwts_parameter_command parameter = {CWTS_COMMAND_SET_PARAMETER, 0, length >= 3 ? data[2] : 0, 0};
+            cwts_network_command load;
             switch (data[1]) {
             case 'r': command.op = CWTS_COMMAND_RESET_BOOK; break;
             case 'h': command.op = CWTS_COMMAND_HALT; break;
@@ -363,7 +395,12 @@ static u32 lines_to_frames(const u8 *data, size_t size, u32 at, i64 now, i64 ste
             default: break;
             }
             if (length >= 6) memcpy(&command.value, data + 2, 4);
-            if (data[1] == 't') at += frame_put(batch_buffer + at, now, 0, CWTS_FRAME_TIMER, &command, 0);
+            if (length >= 7) memcpy(&parameter.value, data + 3, 4);
+            if (data[1] == 'p') at += frame_put(batch_buffer + at, now, 0, CWTS_FRAME_COMMAND, &parameter, sizeof parameter);
+            else if (data[1] == 'n') {
+                network_make(&load, length >= 3 ? data[2] : 0);
+                at += frame_put(batch_buffer + at, now, 0, CWTS_FRAME_COMMAND, &load, sizeof load);
+            } else if (data[1] == 't') at += frame_put(batch_buffer + at, now, 0, CWTS_FRAME_TIMER, &command, 0);
             else at += frame_put(batch_buffer + at, now, 0, CWTS_FRAME_COMMAND, &command, sizeof command);
         } else {
             at += frame_put(batch_buffer + at, now, length, CWTS_FRAME_RAW, data, length);

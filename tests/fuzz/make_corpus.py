@@ -93,6 +93,16 @@ def binance(target: str, name: str, symbol: str, *, spot: bool) -> None:
                 write(target, b"A", [raw.replace(b"BTCUSDT", symbol.encode())])
 
 
+def forced(target: str, symbol: str) -> None:
+    """Trades that build a ladder, then forced orders on it."""
+    trade = {"e": "trade", "E": 1, "T": 1, "s": symbol, "t": 7, "p": "61800.1", "q": "2", "X": "MARKET", "m": False}
+    order = {"s": symbol, "S": "SELL", "o": "LIMIT", "f": "IOC", "q": "1", "p": "58710.5", "ap": "58946.2", "T": 1}
+    message = {"e": "forceOrder", "E": 1723075200100, "o": order}
+    trades = [text(trade), text(trade | {"p": "61700.0", "m": True}), b"!t"]
+    write(target, b"@", [*trades, text(message), text(message | {"o": order | {"S": "BUY", "ap": "64600.123"}}), b"!t"])
+    write(target, b"A", [*trades, text({"stream": "!forceOrder@arr", "data": message}), text(message | {"o": []})])
+
+
 def okx() -> None:
     symbol = "BTC-USDT-SWAP"
     for name in ("okx-books-l2-tbt-20210722.gz", "okx-books-trades-tickers-20220513.gz"):
@@ -110,6 +120,12 @@ def okx() -> None:
     for raw in messages:
         if b'"arg"' in raw:
             write("okx", b"@", [raw.replace(json.loads(raw)["arg"].get("instId", "?").encode(), symbol.encode())])
+    order = {"bkLoss": "0", "bkPx": "58710.1", "ccy": "", "posSide": "long", "side": "sell", "sz": "1", "ts": "1"}
+    element = {"details": [order, order | {"side": "buy"}], "instId": symbol, "instType": "SWAP"}
+    told = {"arg": {"channel": "liquidation-orders", "instType": "SWAP"}, "data": [element | {"instId": "X"}, element]}
+    print_ = {"instId": symbol, "tradeId": "1", "px": "61800.1", "sz": "2", "side": "buy", "ts": "1"}
+    trades = {"arg": {"channel": "trades", "instId": symbol}, "data": [print_, print_ | {"side": "sell"}]}
+    write("okx", b"@", [text(trades), b"!t", text(told), text(told | {"data": [element | {"details": [{}]}]}), b"!t"])
     arg = {"channel": "books", "instId": symbol}
 
     def update(seq: int, previous: int, bids: list, asks: list, **more: object) -> bytes:
@@ -155,6 +171,8 @@ if __name__ == "__main__":
     binance("binance_spot", "binance-spot-btcusdt-20240808.gz", "BTCUSDT", spot=True)
     binance("binance_usdm", "binance-usdm-btcusdt-20240808.gz", "BTCUSDT", spot=False)
     binance("binance_coinm", "binance-coinm-btcusd_perp-20240808.gz", "BTCUSD_PERP", spot=False)
+    forced("binance_usdm", "BTCUSDT")
+    forced("binance_coinm", "BTCUSD_PERP")
     okx()
     frames()
     decimals()

@@ -77,6 +77,7 @@ class Outcome:
     resets: int = 0
     lost: int = 0
     messages: int = 0
+    events: list[dict[str, Any]] = field(default_factory=list)  # what happened at the exchange
 
     def check(self) -> None:
         """No wrong book, and in the end the exchange's own."""
@@ -156,11 +157,12 @@ async def duel(
     sink: dict[str, Any] | None = None,
     script: Any = None,
     patience: float = 15.0,
+    capture: bytes | None = None,
 ) -> Outcome:
     """Plays a recording with faults to a session; `script(sim, host)` may do more meanwhile."""
     name, symbol, all_lines, pace = FEEDS[exchange]
     options = {"lines": lines or all_lines, "speed": pace if speed is None else speed, "start": "first", "seed": seed}
-    async with Simulator([DATA / name], faults=list(faults), **options | (simulator or {})) as sim:
+    async with Simulator([capture or DATA / name], faults=list(faults), **options | (simulator or {})) as sim:
         market = sim.exchange(exchange).markets[symbol]
         instrument = finer(exchange, market.instrument, b"")
         engine = Engine(build_config(instrument, Settings(), Decimal(60000)))
@@ -204,6 +206,7 @@ async def duel(
             outcome.messages = int(engine.view["counters"]["messages"])
             outcome.resets = machine.books[0].resets
             outcome.health = machine.health(now())
+            outcome.events = list(sim.events)
         return outcome
 
 

@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cwts.config import Settings, build_config
 from cwts.errors import InputError
 from cwts.instruments import guess_instrument
+from cwts.kernel import Engine
 from cwts.recorder import (
     FRAMES,
     Description,
@@ -39,16 +42,23 @@ def frames_of(data: Path, count: int) -> list[bytes]:
     return [frame(raw, ns) for ns, raw in lines_of(data / "binance-spot-btcusdt-20240808.gz")[:count]]
 
 
+def written(recorder: Recorder, count: int) -> None:
+    """Waits until so many frames are on the disk."""
+    recorder.flush()
+    while recorder.written_frames < count:
+        time.sleep(0.002)
+
+
 @pytest.mark.native
 def test_what_was_fed_comes_back(tmp_path: Path, data: Path) -> None:
-    written = frames_of(data, 2000)
+    batches = frames_of(data, 2000)
     recorder = Recorder(tmp_path, DESCRIPTION, group_bytes=5000)
-    for batch in written:
+    for batch in batches:
         recorder.tap(memoryview(batch))
     recorder.close()
     assert recorder.written_frames == 2000
     recording = FrameRecording(recorder.files[0])
-    assert b"".join(recording.batches()) == b"".join(written)
+    assert b"".join(recording.batches()) == b"".join(batches)
     assert recording.torn_bytes == 0
     assert recording.describe() == DESCRIPTION
     found = check(recorder.files[0])
@@ -61,34 +71,93 @@ def test_what_was_fed_comes_back(tmp_path: Path, data: Path) -> None:
 def test_the_plain_tool_reads_it(tmp_path: Path, data: Path) -> None:
     """The headers are skippable frames: any zstd decoder gives the description and the frames."""
     zstandard = pytest.importorskip("zstandard")
-    written = frames_of(data, 300)
+    batches = frames_of(data, 300)
     recorder = Recorder(tmp_path, DESCRIPTION, group_bytes=5000)
-    for batch in written:
+    for batch in batches:
         recorder.tap(batch)
     recorder.close()
     with recorder.files[0].open("rb") as file:
         plain = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True).read()
-    assert plain == DESCRIPTION.to_json() + b"".join(written)
+    assert plain == DESCRIPTION.to_json() + b"".join(batches)
 
 
 @pytest.mark.native
 def test_files_rotate_and_a_folder_is_one_recording(tmp_path: Path, data: Path) -> None:
-    written = frames_of(data, 2000)
+    batches = frames_of(data, 2000)
     recorder = Recorder(tmp_path, DESCRIPTION, group_bytes=5000, file_bytes=20_000)
-    for batch in written:
+    for batch in batches:
         recorder.tap(batch)
     recorder.close()
     assert len(recorder.files) > 3
-    assert b"".join(FrameRecording(tmp_path).batches("BTCUSDT")) == b"".join(written)
+    assert b"".join(FrameRecording(tmp_path).batches("BTCUSDT")) == b"".join(batches)
     with pytest.raises(InputError, match="no recording of ETHUSDT"):
         FrameRecording(tmp_path).describe("ETHUSDT")
 
 
 @pytest.mark.native
+def test_a_file_that_goes_on_where_another_ended_can_be_replayed_alone(tmp_path: Path, data: Path) -> None:
+    """It begins with the engine's block: from there on, the same run to the last bit."""
+    source = Recording(str(data / "binance-spot-btcusdt-20240808.gz"))
+    setup = prepare(source, "binance", "BTCUSDT")
+    engine = Engine(setup.config)
+    recorder = Recorder(
+        tmp_path / "a",
+        Description("binance", "BTCUSDT", setup.instrument, setup.config, {}, 1),
+        state=engine.block.tobytes,
+        group_bytes=20_000,
+        file_bytes=120_000,
+    )
+    for i, (ns, raw) in enumerate(lines_of(data / "binance-spot-btcusdt-20240808.gz")[:12_000]):
+        batch = frame(raw, ns)
+        recorder.tap(batch)
+        engine.feed(batch)
+        if i % 500 == 0:
+            written(recorder, i + 1)
+    recorder.close()
+    assert len(recorder.files) > 3
+    assert [check(path).torn_bytes for path in recorder.files] == [0] * len(recorder.files)
+
+    def replayed(path: Path, **options: Any) -> dict[str, Any]:
+        recording = Recording(str(path))
+        return replay(recording, prepare(recording, "binance", "BTCUSDT", **options))
+
+    whole = replayed(tmp_path / "a")
+    assert whole["block_sha256"] == engine.block_sha256()
+    assert not [note for note in whole["notes"] if "goes on" in note]
+    last = replayed(recorder.files[-1])
+    assert last["block_sha256"] == engine.block_sha256()
+    assert "this file goes on where another ended: the engine starts as it was there" in last["notes"]
+    rest = tmp_path / "rest"  # a folder whose first files were deleted
+    rest.mkdir()
+    for path in recorder.files[2:]:
+        (rest / path.name).write_bytes(path.read_bytes())
+    assert replayed(rest)["block_sha256"] == engine.block_sha256()
+    other = replayed(recorder.files[-1], settings=Settings(capital=Decimal(7)))
+    assert not other["synced"]
+    assert other["notes"][-2].endswith("but with other settings: it starts without a book, until the next snapshot")
+    assert other["notes"][-1] == "there is no snapshot of the book in the recording: the book was never valid"
+
+
+@pytest.mark.native
+def test_a_block_of_another_version_is_not_used(tmp_path: Path, data: Path) -> None:
+    frames = frames_of(data, 3000)
+    recorder = Recorder(tmp_path, DESCRIPTION, state=lambda: b"old" * 1000, group_bytes=5000, file_bytes=20_000)
+    for i, batch in enumerate(frames):
+        recorder.tap(batch)
+        if i % 500 == 0:
+            written(recorder, i + 1)
+    recorder.close()
+    assert b"".join(FrameRecording(tmp_path).batches()) == b"".join(frames)
+    recording = Recording(str(recorder.files[-1]))
+    found = replay(recording, prepare(recording, "binance", "BTCUSDT"))
+    assert any("but written by another version of cwts: it starts without a book" in note for note in found["notes"])
+
+
+@pytest.mark.native
 def test_every_torn_tail_is_cut(tmp_path: Path, data: Path) -> None:
-    written = frames_of(data, 200)
+    batches = frames_of(data, 200)
     recorder = Recorder(tmp_path / "whole", DESCRIPTION, group_bytes=3000)
-    for batch in written:
+    for batch in batches:
         recorder.tap(batch)
     recorder.close()
     whole = recorder.files[0].read_bytes()

@@ -203,6 +203,10 @@ def test_the_dashboard_and_its_keys() -> None:
         (("--exchange", "binance", "--symbol", "BTCUSDT", "--ca", "/nonexistent"), 2, "no certificates"),
         (("--exchange", "binance", "--symbol", "BTCUSDT", "--pin", "9999"), 2, "there is no core 9999"),
         (("--exchange", "binance", "--symbol", "BTCUSDT", "--capital", "-1"), 2, "a number above 0"),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--simulate", "ws://127.0.0.1:99999"), 2, "an address like"),
+        (("--exchange", "binance", "--symbol", ""), 2, "a symbol is empty"),
+        (("--exchange", "binance", "--symbol", "X", "--symbol", "x"), 2, "named twice"),
+        (("--exchange", "okx", "--symbol", "X", "--instruments", "/nonexistent"), 2, "No such file"),
         (("--exchange", "binance",), 2, "required"),
     ],
 )  # fmt: skip
@@ -212,6 +216,64 @@ def test_what_cannot_be_done_is_said_in_one_line(arguments: tuple[str, ...], cod
     assert text in found.stderr
     assert found.stderr.count("\n") == 1
     assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("--exchange", "kraken", "--symbol", "X", "--out", "x"), 2, "unknown exchange 'kraken'"),
+        (("--exchange", "okx", "--symbol", "X", "--out", "x", "--simulate", "ws://127.0.0.1:9"), 1, "refuses"),
+        (("--exchange", "okx", "--symbol", "X", "--out", "x", "--simulate", "ws://no.invalid"), 1, "there is no host"),
+        (("--exchange", "okx", "--symbol", "X"), 2, "--out"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_recorded_is_said_in_one_line(
+    arguments: tuple[str, ...], code: int, text: str, tmp_path: Path
+) -> None:
+    found = cwts("record", "--plain", *(str(tmp_path / "x") if text == "x" else text for text in arguments))
+    assert found.returncode == code, found.stderr
+    assert text in found.stderr
+    assert found.stderr.count("\n") == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_nothing_is_recorded_of_what_does_not_exist_or_where_nothing_can_be_written(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Simulator([SPOT], speed=1.0) as sim:
+            common = ("record", "--exchange", "binance", "--simulate", f"ws://127.0.0.1:{sim.port}", "--plain", "--out")
+            code, _, error = await end_of(await start(*common, tmp_path / "a", "--symbol", "NOPEUSDT"))
+            assert (code, error) == (2, "cwts: binance has no symbol NOPEUSDT\n")
+            assert not (tmp_path / "a").exists()
+            (tmp_path / "file").write_text("")
+            code, _, error = await end_of(await start(*common, tmp_path / "file" / "b", "--symbol", "BTCUSDT"))
+            assert code == 2
+            assert "recordings cannot be written there" in error
+            assert error.count("\n") == 1
+            taken = ("--metrics", sim.port, "--symbol", "BTCUSDT")
+            code, _, error = await end_of(await start(*common, tmp_path / "c", *taken))
+            assert code == 2
+            assert error.count("\n") == 1
+
+    asyncio.run(main())
+
+
+def test_at_the_start_too_the_exchange_is_asked_when_it_says() -> None:
+    """429 with Retry-After in answer to the very first question."""
+
+    async def main() -> None:
+        async with Simulator([SPOT], speed=10.0, start="first", lines=1000) as sim:
+            sim.fault("limit", seconds=1.2)
+            process = await start(
+                "run", "--exchange", "binance", "--symbol", "BTCUSDT", "--plain", "--duration", 3,
+                "--simulate", f"ws://127.0.0.1:{sim.port}",
+            )  # fmt: skip
+            code, out, error = await end_of(process)
+            assert (code, error) == (0, "")
+            assert "too many requests (HTTP 429): asking again in 2 s" in out
+            assert "the book is valid" in out
+            assert not [event for event in sim.events if event["what"] == "asked too early"]
+
+    asyncio.run(main())
 
 
 def test_unknown_symbols_and_refused_subscriptions() -> None:

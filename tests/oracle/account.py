@@ -110,13 +110,13 @@ class Account:
         self.peak_e8 = max(self.peak_e8, self.equity_e8)
         self.drawdown_e8 = max(self.drawdown_e8, total(self.peak_e8, -self.equity_e8))
 
-    def size(self, bid: int, ask: int) -> int:
+    def size(self, bid: int, ask: int, risk_ppm: int = 10**6) -> int:
         """What an order that opens asks for: whole lots at the dearer price, then the exchange's limits."""
         c = self.config
         if not self.unit_e8 or bid <= 0 or ask <= 0:
             return 0
         dear, cheap = (bid, ask) if self.inverse else (ask, bid)
-        aim = min(int(c["order_notional_e8"]), self.equity_e8)
+        aim = min(int(c["order_notional_e8"]), self.equity_e8) * risk_ppm // 10**6
         lot_worth = self.worth(dear, self.lot * self.unit_e8, up=True)
         if aim <= 0 or lot_worth == MOST:
             return 0

@@ -86,9 +86,10 @@ class Oracle:
         self.rank = 0
         self.trade_kind = ""
         self.trade_prints: list[tuple[Decimal, Decimal, int]] = []  # price, quantity, aggressor
+        self.forced: list[tuple[Decimal, Decimal, int]] = []  # forced orders: price, quantity, side (1 sells)
         names = (
             "messages ignored malformed applied stale gaps snapshots snapshots_old trades trades_ignored keepalives "
-            "legal_resets checksum_ok checksum_bad"
+            "legal_resets checksum_ok checksum_bad liquidations"
         )
         self.counts = dict.fromkeys(names.split(), 0)
 
@@ -205,6 +206,8 @@ class Oracle:
             self._binance_update(update)
         elif kind in ("trade", "aggTrade"):
             self._binance_trade(message, kind)
+        elif kind == "forceOrder":
+            self._binance_forced(message.get("o"))
         elif "lastUpdateId" in message:
             if PARTIAL.search(text(message, "stream") or ""):
                 raise Ignored
@@ -318,11 +321,40 @@ class Oracle:
         self.happened.add("trade")
         self.trade_prints.append((price, qty, -1 if message["m"] is True else 1))
 
+    def _binance_forced(self, order: object) -> None:
+        if not isinstance(order, dict) or (symbol := text(order, "s")) is None:
+            raise Malformed
+        if symbol != self.symbol:
+            raise Ignored
+        side = text(order, "S")
+        if side not in ("BUY", "SELL"):
+            raise Malformed
+        price = self._decimal(text(order, "p"), self.price_decimals)
+        qty = self._decimal(text(order, "q"), self.qty_decimals)
+        average = self._cut(order["ap"]) if text(order, "ap") is not None else Decimal(0)
+        if not (average or price) or not qty:
+            raise Ignored
+        self._force(average or price, qty, int(side == "SELL"))
+
+    def _force(self, price: Decimal, qty: Decimal, side: int) -> None:
+        self.counts["liquidations"] += 1
+        self.forced.append((price, qty, side))
+
+    def _cut(self, value: str) -> Decimal:
+        """An average, to whole units of the price: what is finer is cut off."""
+        whole, _, fraction = value.partition(".")
+        if not NUMBER.fullmatch(value):
+            raise Malformed
+        return self._decimal(f"{whole}.{fraction[: self.price_decimals]}".rstrip("."), self.price_decimals)
+
     # -- OKX --------------------------------------------------------------------------------------------------------
 
     def _okx(self, message: dict[str, Any]) -> None:
         arg = message.get("arg")
         channel, symbol = (text(arg, "channel"), text(arg, "instId")) if isinstance(arg, dict) else (None, None)
+        if channel == "liquidation-orders" and "event" not in message:
+            self._okx_forced(message.get("data"))
+            return
         known = channel in OKX_RANK or channel in ("trades", "trades-all", "bbo-tbt")
         if not known or "event" in message or symbol != self.symbol:
             raise Ignored
@@ -408,6 +440,30 @@ class Oracle:
                 self.trade_prints.append((price, qty, aggressor))
             else:
                 self.counts["trades_ignored"] += 1
+
+    def _okx_forced(self, data: object) -> None:
+        """Forced orders of a whole kind of instruments: ours are read, the others passed over."""
+        if not isinstance(data, list) or not all(isinstance(element, dict) for element in data):
+            raise Malformed
+        read = []
+        for element in data:
+            if text(element, "instId") != self.symbol:
+                continue
+            details = element.get("details")
+            if not isinstance(details, list) or not all(isinstance(order, dict) for order in details):
+                raise Malformed
+            for order in details:
+                side, price = text(order, "side"), text(order, "bkPx")
+                if side not in ("buy", "sell") or price is None:
+                    raise Malformed
+                read.append(
+                    (self._cut(price), self._decimal(text(order, "sz"), self.qty_decimals), int(side == "sell"))
+                )
+        read = [(price, qty, side) for price, qty, side in read if price and qty]
+        if not read:
+            raise Ignored
+        for price, qty, side in read:
+            self._force(price, qty, side)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 

@@ -173,9 +173,59 @@ def test_restart_clock_and_snapshots() -> None:
     run(check())
 
 
+def test_a_restart_during_a_restart() -> None:
+    """Both are one, as long as the later of the two."""
+
+    async def check() -> None:
+        async with simulator("binance", speed=10) as sim, Client(sim) as client:
+            sim.fault("restart", seconds=0.3)
+            await asyncio.sleep(0.1)
+            sim.fault("restart", seconds=0.6)
+            sim.fault("restart", seconds=0.05)
+            await asyncio.sleep(0.4)
+            with pytest.raises(aiohttp.ClientError):
+                await client.get("binance", "/api/v3/time")
+            await asyncio.sleep(0.6)
+            assert "serverTime" in await client.get("binance", "/api/v3/time")
+            assert [event["what"] for event in sim.events].count("back") == 1
+
+    run(check())
+
+
+def test_too_many_requests() -> None:
+    """429 and 418 with Retry-After, -1003 with the time to come back, and nothing is answered before."""
+
+    async def check() -> None:
+        async with simulator("binance", "okx", start="command") as sim, Client(sim) as client:
+            url = sim.url("binance") + "/api/v3/time"
+            sim.fault("limit", exchange="binance", seconds=0.3)
+            for _ in range(2):
+                async with client.session.get(url) as response:
+                    assert (response.status, response.headers["Retry-After"]) == (429, "1")
+                    assert (await response.json())["code"] == -1003
+            await asyncio.sleep(0.35)
+            async with client.session.get(url) as response:
+                assert response.status == 200
+            sim.fault("limit", exchange="binance", seconds=7.0, banned=True)
+            socket = await client.socket("binance", "ws-api")
+            answer = await socket.ask({"id": 1, "method": "time"})
+            assert (answer["status"], answer["error"]["code"]) == (418, -1003)
+            assert answer["error"]["data"]["retryAfter"] - answer["error"]["data"]["serverTime"] == 7000
+            sim.fault("limit", exchange="okx", endpoint="rest")
+            async with client.session.get(sim.url("okx") + "/api/v5/public/time") as response:
+                assert (response.status, (await response.json())["code"]) == (429, "50011")
+            sim.fault("handshake", exchange="okx", status=429, seconds=3)
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await client.socket("okx", "public")
+            assert refused.value.headers is not None
+            assert refused.value.headers["Retry-After"] == "3"
+
+    run(check())
+
+
 def test_pings_idleness_and_age_in_less_time() -> None:
     async def check() -> None:
-        async with simulator("binance", "okx", start="command", compress=30) as sim, Client(sim) as client:
+        async with simulator("binance", "okx", start="command", compress=15) as sim, Client(sim) as client:
             spot = await client.socket("binance", "stream", "/ws/btcusdt@depth")
             ping = await spot.raw()
             assert ping.type is aiohttp.WSMsgType.PING
@@ -223,6 +273,42 @@ def test_the_control_port(tmp_path: Path) -> None:
                 assert (await response.json())["started"]
             async with client.session.get(sim.control_url + "/faults") as response:
                 assert set((await response.json())["kinds"]) == set(KINDS)
+
+    run(check())
+
+
+def test_pace_and_bursts() -> None:
+    """The pace can be changed at any time; a burst is made in silence and then comes at once."""
+
+    async def check() -> None:
+        async with simulator("binance", start="command", lines=9000) as sim, Client(sim) as client:
+            socket = await client.socket("binance", "stream", "/ws/btcusdt@depth/btcusdt@trade/btcusdt@bookTicker")
+
+            async def pace(**what: Any) -> Any:
+                async with client.session.post(sim.control_url + "/speed", json=what) as response:
+                    return response.status, await response.json()
+
+            def connection(state: Any) -> Any:
+                return state["exchanges"]["binance"]["connections"][0]
+
+            assert (await pace(rate=1000))[1]["rate"] == 1000
+            sim.play()
+            heard = [await socket.hear()]
+            state = (await pace(paused=True))[1]
+            assert state["paused"]
+            heard += await socket.all()
+            state = (await pace(burst=5000, paused=False))[1]
+            assert connection(state)["sent"] == len(heard)
+            while (state := (await pace(rate=1))[1])["burst"]:
+                pass
+            assert state["played"] >= 5000
+            heard += await socket.all(0.5)
+            state = (await pace(paused=True))[1]
+            assert 5000 <= len(heard) <= connection(state)["sent"] <= len(heard) + 1
+            status, state = await pace(speed="max", paused=False)
+            assert (status, state["speed"], state["rate"]) == (200, 0.0, 0.0)
+            for wrong in ({}, {"speed": -1}, {"rate": 0}, {"burst": 10**9}, {"paused": 1}, {"fast": 1}, {"rate": True}):
+                assert (await pace(**wrong))[0] == 400
 
     run(check())
 
@@ -287,6 +373,7 @@ def test_bad_input(tmp_path: Path) -> None:
         ([tmp_path / "missing"], {}, "No such file"),
         ([nothing], {}, "no message of Binance or OKX"),
         ([CAPTURES["okx"]], {"speed": -1.0}, "must not be negative"),
+        ([CAPTURES["okx"]], {"rate": -1.0}, "must not be negative"),
         ([CAPTURES["okx"]], {"instruments": [tmp_path / "missing"]}, "No such file"),
         ([CAPTURES["okx"]], {"balances": {"USDT": "many"}}, "must be numbers"),
     ):

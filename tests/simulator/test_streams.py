@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import random
+from itertools import pairwise
+from typing import Any
 
 import aiohttp
 import pytest
 
+from cwts.simulator import Simulator
+from market import Market
 from oracle.book import Oracle
 
 from .client import CAPTURES, Client, run, simulator
@@ -78,6 +84,120 @@ def test_an_okx_client_has_the_exchanges_own_book(checksums: bool) -> None:
             assert (oracle.counts["checksum_ok"] > 50) == checksums
             book = sim.book("okx", "BTC-USDT")
             assert (oracle.last, oracle.book_sha256()) == (book["id"], book["sha256"])
+
+    run(check())
+
+
+def deep_okx_book() -> bytes:
+    """A recording of a book of 700 levels a side that moves up and down, with changes far below as well."""
+    chance = random.Random(11)
+    books = [{10_000 - i: 5 + i % 7 for i in range(1, 701)}, {10_000 + i: 5 + i % 7 for i in range(1, 701)}]
+    sequence = 1000
+
+    def line(number: int, action: str, sides: list[dict[int, int]], before: int) -> bytes:
+        bids, asks = ([[str(price), str(qty), "0", "1"] for price, qty in side.items()] for side in sides)
+        row = {"asks": asks, "bids": bids, "ts": str(1_700_000_000_000 + number), "checksum": 0}
+        row |= {"seqId": sequence, "prevSeqId": before}
+        message = {"arg": {"channel": "books", "instId": "BTC-USDT"}, "action": action, "data": [row]}
+        return b"%d %s\n" % (1_700_000_000_000_000_000 + number * 10**7, json.dumps(message).encode())
+
+    lines = [line(0, "snapshot", books, -1)]
+    for number in range(1, 400):
+        changes: list[dict[int, int]] = [{}, {}]
+        for side, book in enumerate(books):
+            best = sorted(book, reverse=side == 0)
+            step = 1 if side == 0 else -1
+            changes[side] |= {best[-1] - step * i: 9 for i in range(1, 651 - len(best))}
+            for _ in range(chance.randrange(6)):  # the best levels go, or better ones come, or something far below
+                kind = chance.randrange(4)
+                if kind == 0:
+                    changes[side] |= dict.fromkeys(best[: chance.randrange(1, 9)], 0)
+                elif kind == 1 and best[0] * step + 3 < (min(books[1]) if side == 0 else -max(books[0])):
+                    changes[side][best[0] + step] = chance.randrange(1, 50)
+                elif kind == 2:
+                    changes[side][best[chance.randrange(450, len(best))]] = chance.randrange(50)
+                else:
+                    changes[side][best[chance.randrange(len(best))]] = chance.randrange(50)
+            for price, qty in changes[side].items():
+                if qty:
+                    book[price] = qty
+                else:
+                    book.pop(price, None)
+        before, sequence = sequence, sequence + 1 + number % 3
+        lines.append(line(number, "update", changes, before))
+    return gzip.compress(b"".join(lines))
+
+
+@pytest.mark.parametrize(("channel", "depth"), [("books", 400), ("books-l2-tbt", 400), ("books50-l2-tbt", 50)])
+def test_okx_sends_its_best_levels_and_no_others(channel: str, depth: int) -> None:
+    """What comes into the best 400 is added, what drops out of them is deleted: the client has them exactly."""
+
+    async def check() -> None:
+        market = Market("okx", "BTC-USDT", "native", price_decimals=0, qty_decimals=0)
+        async with (
+            Simulator([deep_okx_book()], speed=0, start="command", checksums=True) as sim,
+            Client(sim) as client,
+        ):
+            socket = await client.socket("okx", "public")
+            await socket.tell({"op": "subscribe", "args": [{"channel": channel, "instId": "BTC-USDT"}]})
+            assert (await socket.hear())["event"] == "subscribe"
+            sim.play()
+            await sim.finished.wait()
+            messages: list[Any] = await socket.all()
+            late = await client.socket("okx", "public")  # who comes later gets the same
+            await late.tell({"op": "subscribe", "args": [{"channel": channel, "instId": "BTC-USDT"}]})
+            await late.hear()
+            sim.fault("keepalive")
+            snapshot, keepalive = (await late.hear())["data"][0], (await late.hear())["data"][0]
+            book = sim.book("okx", "BTC-USDT", depth)
+            assert len(sim.book("okx", "BTC-USDT")["bids"]) > 400
+        assert len(messages[0]["data"][0]["bids"]) == len(messages[0]["data"][0]["asks"]) == depth
+        assert 100 < len(messages) < 401
+        rows = [message["data"][0] for message in messages]
+        assert all(row["prevSeqId"] == last["seqId"] for last, row in pairwise(rows))
+        assert snapshot["seqId"] == rows[-1]["seqId"] == keepalive["seqId"]
+        market.feed(*(json.dumps(message, separators=(",", ":")).encode() for message in messages))
+        market.check()
+        assert (market.synced, market.gaps, market.checksum_bad) == (1, 0, 0)
+        assert market.checksum_ok > 100 or channel != "books"  # the kernel checks those of `books`
+        for side, name in enumerate(("bids", "asks")):
+            prices, quantities = market.engine.levels(side)
+            held = [[str(p), str(q)] for p, q in zip(prices.tolist(), quantities.tolist(), strict=True)]
+            assert held == book[name] == [level[:2] for level in snapshot[name]]
+            assert len(held) == depth
+
+    run(check())
+
+
+@pytest.mark.parametrize(
+    ("exchange", "most", "wrong", "code"),
+    [("binance", 5000, "x", -1100), ("binance-usdm", 1000, 5000, -4021), ("binance-coinm", 1000, 400, -4021)],
+)
+def test_depth_snapshots_have_the_exchanges_limits(exchange: str, most: int, wrong: object, code: int) -> None:
+    symbol = SYMBOLS[exchange]
+    levels = [[[f"{price}.0", "1"] for price in numbers] for numbers in (range(9000, 3000, -1), range(9001, 15001))]
+    time = {} if exchange == "binance" else {"E": 1_700_000_000_000, "T": 1_700_000_000_000}
+    more = {} if exchange == "binance" else {"pu": 5, "T": 1_700_000_000_000}
+    update = {"e": "depthUpdate", "E": 1_700_000_000_000, "s": symbol, "U": 6, "u": 7, "b": [], "a": [], **more}
+    whole = {"lastUpdateId": 5, "bids": levels[0], "asks": levels[1], **time}
+    if exchange == "binance-coinm":
+        whole["symbol"] = symbol
+    capture = b"".join(
+        b"%d %s\n" % (1_700_000_000_000_000_000 + i * 10**6, json.dumps(message).encode())
+        for i, message in enumerate((update, whole, update | {"U": 8, "u": 9} | ({"pu": 7} if more else {})))
+    )
+
+    async def check() -> None:
+        async with Simulator([gzip.compress(capture)], start="command") as sim, Client(sim) as client:
+            for asked, given in [(5, 5), (100, 100), (1000, 1000), (5000, 5000), (6000, 5000)]:
+                if asked > most and exchange != "binance":
+                    continue
+                answer = await client.get(exchange, DEPTH[exchange], symbol=symbol, limit=asked)
+                assert [len(answer["bids"]), len(answer["asks"])] == [given, given]
+            answer = await client.get(exchange, DEPTH[exchange], symbol=symbol)
+            assert len(answer["bids"]) == (100 if exchange == "binance" else 500)
+            answer = await client.get(exchange, DEPTH[exchange], symbol=symbol, limit=wrong)
+            assert answer["code"] == code
 
     run(check())
 

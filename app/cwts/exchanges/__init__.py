@@ -7,6 +7,7 @@ import it.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -17,6 +18,7 @@ from cwts.instruments import decimals_of, parse_instrument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from urllib.parse import SplitResult
 
     from cwts.exchanges.base import Endpoints, Policy, Session
     from cwts.instruments import Instrument
@@ -42,6 +44,8 @@ def session(
     if not symbols:
         raise InputError("at least one symbol is needed")
     names = [symbol.upper() for symbol in symbols]
+    if not all(names):
+        raise InputError("a symbol is empty")
     if len(set(names)) != len(names):
         raise InputError(f"a symbol is named twice: {', '.join(names)}")
     return SESSIONS[exchange](names, endpoints_of(exchange, endpoints), policy, seed)
@@ -63,7 +67,7 @@ def endpoints_of(exchange: str, changed: Endpoints | None = None) -> dict[str, s
 def moved(exchange: str, base: str) -> dict[str, str]:
     """All addresses of an exchange on another host with the same paths: `ws://127.0.0.1:9000`. Raises InputError."""
     parts = urlsplit(base)
-    if parts.scheme not in ("ws", "wss", "http", "https") or not parts.hostname:
+    if parts.scheme not in ("ws", "wss", "http", "https") or not _has_host(parts):
         raise InputError(f"an address like ws://127.0.0.1:9000 is expected, not {base!r}")
     secure = "s" if parts.scheme in ("wss", "https") else ""
     prefix = parts.path.rstrip("/")
@@ -76,8 +80,16 @@ def moved(exchange: str, base: str) -> dict[str, str]:
 
 def _check(url: str, scheme: str) -> None:
     parts = urlsplit(url)
-    if parts.scheme not in (scheme, scheme + "s") or not parts.hostname:
+    if parts.scheme not in (scheme, scheme + "s") or not _has_host(parts):
         raise InputError(f"an address that begins with {scheme}:// or {scheme}s:// is expected, not {url!r}")
+
+
+def _has_host(parts: SplitResult) -> bool:
+    """Whether there is a host, and a port that can be one if there is a port."""
+    try:
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 # -- what an instrument is ------------------------------------------------------------------------------------------
@@ -97,6 +109,59 @@ def book_url(exchange: str, endpoints: Endpoints, symbol: str) -> str:
     if exchange == "okx":
         return okx.depth_url(endpoints, symbol, 400)
     return binance.depth_url(exchange, endpoints, symbol, binance.VENUES[exchange].depth_limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a page asks before it goes live: GET `url`, or the text `send` on a WebSocket.
+
+    The answer is the first message that holds one of `marks`. WebSockets are asked wherever they answer: whether a
+    page may read what REST answers is the exchange's choice (CORS).
+    """
+
+    url: str
+    send: str = ""
+    marks: tuple[str, ...] = ()
+
+
+_OKX_MARKS = ('"data":', '"event":"error"')
+_OKX_LISTED = ("SPOT", "SWAP", "FUTURES")
+
+
+def ask_instruments(exchange: str, endpoints: Endpoints, symbol: str = "") -> list[Question]:
+    """What tells about one instrument, or (without `symbol`) about all that the page offers."""
+    if exchange == "okx":
+        kinds = [okx.instrument_type(symbol)] if symbol else _OKX_LISTED
+        texts = [okx.subscription(channel="instruments", instType=kind) for kind in kinds]
+        return [Question(endpoints["public"], text, _OKX_MARKS) for text in texts]
+    if exchange == "binance":
+        return [Question(endpoints["api"], binance.instruments_request(symbol), ('"id":',))]
+    return [Question(instruments_url(exchange, endpoints, symbol))]
+
+
+def ask_book(exchange: str, endpoints: Endpoints, symbol: str) -> Question:
+    """What tells the book, for `price_of` and `finer`."""
+    if exchange == "okx":
+        return Question(endpoints["public"], okx.subscription(channel="books", instId=symbol.upper()), _OKX_MARKS)
+    if binance.VENUES[exchange].api:
+        text = binance.depth_request(symbol, binance.VENUES[exchange].depth_limit)
+        return Question(endpoints["api"], text, ('"id":',))
+    return Question(book_url(exchange, endpoints, symbol))
+
+
+def unwrapped(status: int, answer: bytes) -> tuple[int, bytes]:
+    """Status and content of what a WebSocket answered to a `Question`, as REST would have given them."""
+    try:
+        found = json.loads(answer)
+    except ValueError:
+        return status, answer
+    if not isinstance(found, dict):
+        return status, answer
+    if isinstance(found.get("status"), int) and "id" in found:  # Binance
+        return found["status"], json.dumps(found.get("result", found.get("error"))).encode()
+    if "arg" in found and "data" in found:  # OKX
+        return status, json.dumps({"code": "0", "data": found["data"]}).encode()
+    return status, answer
 
 
 def instrument_of(exchange: str, symbol: str, status: int, answer: bytes) -> Instrument:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import zlib
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -131,6 +132,7 @@ class Policy:
     resync_cap_ns: int = 10 * SECOND
     api_idle_ns: int = 60 * SECOND  # the request connection is closed when idle
     give_up_ns: int = 30 * SECOND  # if no link ever opens
+    limited_ns: int = 60 * SECOND  # after "too many requests", where the exchange does not say how long
 
 
 CONNECTING, OPEN = "connecting", "open"
@@ -151,6 +153,7 @@ class Link:
     rotate_ns: int = 0
     acked_ns: int = 0  # all subscriptions were acknowledged
     pending: set[str] = field(default_factory=set)  # subscriptions without an answer
+    extra: str = ""  # the subscription that may fail: nothing depends on it
     seen: set[int] = field(default_factory=set)  # instruments whose book it can carry on
     messages: int = 0
 
@@ -267,6 +270,8 @@ class Session(ABC):
         self.endpoints = endpoints
         self.books = [Book(i, symbol) for i, symbol in enumerate(symbols)]
         self._trades = [Recent() for _ in self.books]
+        self._liquidations = [Recent(256) for _ in self.books]
+        self._calm_ns = 0  # nothing is asked before: the exchange said that we ask too much
         self.slots: list[Slot] = []
         self.actions: list[Action] = []
         self.failed = ""
@@ -309,15 +314,23 @@ class Session(ABC):
         self._ever_open = True
         self._greet(now, link)
 
-    def closed(self, now: int, number: int, why: str, *, hopeless: bool = False) -> None:
-        """The link could not be opened, or is gone. `hopeless`: trying again is no use (no such host, TLS, 404)."""
+    def closed(self, now: int, number: int, why: str, *, hopeless: bool = False, retry_ns: int = 0) -> None:
+        """The link could not be opened, or is gone. `hopeless`: trying again is no use (no such host, TLS, 404).
+
+        `retry_ns`: how long the server asks us to wait (Retry-After).
+        """
         link = self._links.get(number)
         if link is None:
             return
         if hopeless and not self._ever_open:
             self._fail(f"{link.slot.url}: {why}")
             return
+        slot = link.slot
         self._lose(now, link, why)
+        if retry_ns > 0:
+            slot.retry_ns = max(slot.retry_ns, now + retry_ns)
+            if slot.current is not None:
+                slot.current.rotate_ns = max(slot.current.rotate_ns, now + retry_ns)
 
     def alive(self, now: int, number: int) -> None:
         """A ping or pong came, which the transport answers by itself."""
@@ -329,9 +342,30 @@ class Session(ABC):
     def message(self, now: int, number: int, payload: Payload) -> int:
         """A message came. Returns the instrument whose engine gets it as it is, or DROP."""
 
-    def fetched(self, now: int, request: int, status: int, payload: Payload, why: str = "") -> int:
-        """The answer to a Fetch (`status` 0: none came, for the reason `why`). Returns as `message`."""
-        del now, request, status, payload, why
+    def passing(self, number: int) -> tuple[bytes, ...]:
+        """How messages of a link begin that `message` hands to the engine of the only instrument whatever they hold.
+
+        A host to which each call is dear may feed those by itself, and tell `passed` of them instead.
+        """
+        link = self._links.get(number)
+        return () if link is None or len(self.books) != 1 else self._passing(link.slot.role)
+
+    def passed(self, now: int, number: int, count: int) -> None:
+        """`count` messages of a link that begin as `passing` says were fed; the last one came at `now`."""
+        link = self._links.get(number)
+        if link is not None:
+            link.last_ns = link.data_ns = now
+            link.probed_ns = 0
+            link.messages += count
+
+    def fetched(
+        self, now: int, request: int, status: int, payload: Payload, why: str = "", *, retry_ns: int = 0
+    ) -> int:
+        """The answer to a Fetch (`status` 0: none came, for the reason `why`). Returns as `message`.
+
+        `retry_ns`: how long the server asks us to wait (Retry-After), where the host can read it.
+        """
+        del now, request, status, payload, why, retry_ns
         return DROP
 
     def _repeats(self, instrument: int, number: re.Match[bytes] | None) -> bool:
@@ -340,6 +374,19 @@ class Session(ABC):
             return False
         self.books[instrument].repeats += 1
         return True
+
+    def _repeats_liquidation(self, instrument: int, text: bytes) -> bool:
+        """Whether another connection has brought this liquidation already: they have no ids, so the text tells."""
+        if self._liquidations[instrument].add(zlib.crc32(text)):
+            return False
+        self.books[instrument].repeats += 1
+        return True
+
+    def _be_calm(self, now: int, wait_ns: int) -> None:
+        """The exchange says that we ask too much: nothing is asked for `wait_ns`."""
+        self._calm_ns = max(self._calm_ns, now + min(max(wait_ns, SECOND), 72 * HOUR))
+        wait = (self._calm_ns - now) / SECOND
+        self.actions.append(Note("warning", f"too many requests: nothing is asked for {wait:.0f} s"))
 
     def events(self, now: int, instrument: int, bits: int, *, synced: bool) -> None:
         """What the kernel said of the frames fed just now; `synced`: whether the book is valid after all of them."""
@@ -529,6 +576,11 @@ class Session(ABC):
     def _need_book(self, now: int, book: Book) -> None:
         """The kernel needs a snapshot."""
 
+    def _passing(self, role: str) -> tuple[bytes, ...]:
+        """See `passing`."""
+        del role
+        return ()
+
     def _after_reset(self, now: int, book: Book) -> None:
         """A book was thrown away."""
         del now, book
@@ -556,6 +608,7 @@ class Session(ABC):
                 "state": link.state if link else "waiting" if slot.wanted else "idle",
                 "age": seconds(link.opened_ns) if link else None,
                 "silent": seconds(link.last_ns) if link else None,
+                "retry": max(0.0, round((slot.retry_ns - now) / SECOND, 1)) if slot.wanted and not link else None,
                 "messages": link.messages if link else 0,
                 "rotating": slot.successor is not None,
                 "connects": slot.connects,

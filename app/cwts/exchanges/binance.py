@@ -18,19 +18,22 @@ COIN-M).
    it too old or saw a gap.
 6. Snapshots: WebSocket API `depth` on spot (`limit` 5000 costs 250 of 6,000 a minute) and USD-M (1000 costs 20 of
    2,400). COIN-M's WebSocket API has orders and account only: there it is GET /dapi/v1/depth.
-7. An error 429 or 418, or code -1003, says when to come back: `retryAfter`, milliseconds since 1970.
+7. An error 429 or 418, or code -1003, says when to come back: `retryAfter`, milliseconds since 1970, beside the
+   exchange's own time; REST says it with the header Retry-After, and of a ban in the text ("until …").
+8. Liquidations (`forceOrder`, at most one a second and symbol) are subscribed to by a message of their own: a
+   refusal costs them and nothing else.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from cwts.errors import InputError
-from cwts.exchanges.base import DROP, MS, OPEN, SECOND, Book, Budget, Fetch, Link, Note, Send, Session, Slot
+from cwts.exchanges.base import DROP, HOUR, MS, OPEN, SECOND, Book, Budget, Fetch, Link, Note, Send, Session, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,6 +55,7 @@ class Venue:
     api: bool  # snapshots by WebSocket API
     rest: str  # path of the REST API
     endpoints: Mapping[str, str]
+    extras: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # as `roles`, but nothing depends on them
 
 
 VENUES = {
@@ -65,7 +69,7 @@ VENUES = {
         },
     ),
     "binance-usdm": Venue(
-        {"public": ("depth@100ms", "bookTicker"), "market": ("aggTrade", "forceOrder")},
+        {"public": ("depth@100ms", "bookTicker"), "market": ("aggTrade",)},
         "public", 1000, 20, 1200, api=True, rest="/fapi/v1",
         endpoints={
             "public": "wss://fstream.binance.com/public/stream",
@@ -73,23 +77,27 @@ VENUES = {
             "api": "wss://ws-fapi.binance.com/ws-fapi/v1",
             "rest": "https://fapi.binance.com",
         },
+        extras={"market": ("forceOrder",)},
     ),
     "binance-coinm": Venue(
-        {"stream": ("depth@100ms", "aggTrade", "bookTicker", "forceOrder")},
+        {"stream": ("depth@100ms", "aggTrade", "bookTicker")},
         "stream", 1000, 20, 1200, api=False, rest="/dapi/v1",
         endpoints={"stream": "wss://dstream.binance.com/stream", "rest": "https://dapi.binance.com"},
+        extras={"stream": ("forceOrder",)},
     ),
 }  # fmt: skip
 
-_DEPTH, _TRADE, _OTHER = 0, 1, 2
-_WHAT = {b"depth": _DEPTH, b"trade": _TRADE, b"aggTrade": _TRADE, b"bookTicker": _OTHER, b"forceOrder": _OTHER}
-_EVENTS = {b"depthUpdate": _DEPTH, b"trade": _TRADE, b"aggTrade": _TRADE, b"bookTicker": _OTHER, b"forceOrder": _OTHER}
+_DEPTH, _TRADE, _OTHER, _LIQUIDATION = 0, 1, 2, 3
+_BOTH = {b"trade": _TRADE, b"aggTrade": _TRADE, b"bookTicker": _OTHER, b"forceOrder": _LIQUIDATION}
+_WHAT = {b"depth": _DEPTH, **_BOTH}
+_EVENTS = {b"depthUpdate": _DEPTH, **_BOTH}
 _HEAD = b'{"stream":"'
 _STREAM = re.compile(rb'"stream"\s*:\s*"([^"@]+)@([A-Za-z]+)[^"]*"')
 _EVENT = re.compile(rb'"e"\s*:\s*"([A-Za-z]+)"')
 _SYMBOL = re.compile(rb'"s"\s*:\s*"([^"]+)"')
 _TRADE_ID = re.compile(rb'"[ta]"\s*:\s*([0-9]+)')
 _ID = re.compile(rb'"id"\s*:\s*"?([0-9]+)"?')
+_UNTIL = re.compile(r"until (1[0-9]{12})")
 _OK = re.compile(rb'"status"\s*:\s*200\b')
 _STREAM_NUMBER = {"stream": 0, "public": 0, "market": 4, "api": 8}
 
@@ -106,7 +114,7 @@ class BinanceSession(Session):
         venue = self.venue = VENUES[self.market]
         super().__init__([symbol.upper() for symbol in symbols], {**venue.endpoints, **(endpoints or {})}, policy, seed)
         for role, streams in venue.roles.items():
-            if len(symbols) * len(streams) > MAX_STREAMS:
+            if len(symbols) * len(streams + venue.extras.get(role, ())) > MAX_STREAMS:
                 raise InputError(
                     f"{len(symbols)} symbols need more than {MAX_STREAMS} streams on one: use several processes"
                 )
@@ -132,11 +140,17 @@ class BinanceSession(Session):
                 self.actions.append(Send(link.number, text))
             self._queue.clear()
             return
-        streams = [f"{book.symbol.lower()}@{name}" for book in self.books for name in self.venue.roles[link.slot.role]]
+        link.pending = {self._subscribe(link, self.venue.roles[link.slot.role])}
+        if extras := self.venue.extras.get(link.slot.role):
+            link.extra = self._subscribe(link, extras)
+
+    def _subscribe(self, link: Link, names: tuple[str, ...]) -> str:
+        """Subscribes all symbols to some streams; returns the request's id as it comes back."""
+        streams = [f"{book.symbol.lower()}@{name}" for book in self.books for name in names]
         self._request += 1
-        link.pending = {str(self._request)}
         text = json.dumps({"method": "SUBSCRIBE", "params": streams, "id": self._request}, separators=(",", ":"))
         self.actions.append(Send(link.number, text))
+        return str(self._request)
 
     def _probe(self, now: int, link: Link) -> None:
         del now
@@ -161,6 +175,8 @@ class BinanceSession(Session):
                 self._control(now, link, payload)
                 return DROP
         instrument, what = route
+        if what == _LIQUIDATION:  # no sign that the book's stream lives
+            return DROP if self._repeats_liquidation(instrument, _order(payload)) else instrument
         link.data_ns = now
         if what == _DEPTH:
             book = self.books[instrument]
@@ -169,6 +185,12 @@ class BinanceSession(Session):
         elif what == _TRADE and self._repeats(instrument, _TRADE_ID.search(payload)):
             return DROP
         return instrument
+
+    def _passing(self, role: str) -> tuple[bytes, ...]:
+        """Quotes: neither a book nor trades that could repeat."""
+        symbol = self.books[0].symbol.lower()
+        names = [name for name in self.venue.roles.get(role, ()) if _WHAT[name.partition("@")[0].encode()] == _OTHER]
+        return tuple(b'%b%b@%b"' % (_HEAD, symbol.encode(), name.encode()) for name in names)
 
     def _route(self, head: bytes, payload: Payload) -> tuple[int, int] | None:
         """Instrument and content of a message whose stream name is new, or that has none."""
@@ -201,14 +223,16 @@ class BinanceSession(Session):
             self._rotate(now, link, "the server announced that it shuts down")
             return
         error = message.get("error", message if "code" in message and "msg" in message else None)
+        identity = str(message.get("id"))
         if isinstance(error, dict):
             text = f"{error.get('msg', 'refused')} (code {error.get('code', '?')})"
-            if link.pending:
+            if link.extra and identity == link.extra:
+                self.actions.append(Note("warning", f"{link.slot.role}: no liquidations: {text}"))
+            elif link.pending:
                 self._fail(f"the subscription was refused: {text}", bad_input=True)
             else:
                 self.actions.append(Note("warning", f"{link.slot.role}: {text}"))
             return
-        identity = str(message.get("id"))
         if identity in link.pending:
             link.pending.discard(identity)
             link.acked_ns = now
@@ -218,7 +242,7 @@ class BinanceSession(Session):
     # -- snapshots --------------------------------------------------------------------------------------------------
 
     def _need_book(self, now: int, book: Book) -> None:
-        if book.request or not book.updates or now < book.retry_ns:
+        if book.request or not book.updates or now < max(book.retry_ns, self._calm_ns):
             return
         if wait := self._budget.wait_ns(now, self.venue.depth_weight):
             book.retry_ns = now + wait
@@ -267,7 +291,9 @@ class BinanceSession(Session):
         self._refused(now, request, instrument, payload)
         return DROP
 
-    def fetched(self, now: int, request: int, status: int, payload: Payload, why: str = "") -> int:
+    def fetched(
+        self, now: int, request: int, status: int, payload: Payload, why: str = "", *, retry_ns: int = 0
+    ) -> int:
         """The answer to a Fetch; see `Session.fetched`."""
         instrument = self._requests.pop(request, None)
         if instrument is None:
@@ -275,7 +301,7 @@ class BinanceSession(Session):
         if status == 200:
             return self._snapshot(now, request, instrument)
         if status:
-            self._refused(now, request, instrument, payload)
+            self._refused(now, request, instrument, payload, status, retry_ns)
         else:
             self._missed(now, self.books[instrument], request, why)
         return DROP
@@ -290,7 +316,9 @@ class BinanceSession(Session):
         book.retry_ns = now + self._resync_wait(book)
         return instrument
 
-    def _refused(self, now: int, request: int, instrument: int, payload: Payload) -> None:
+    def _refused(
+        self, now: int, request: int, instrument: int, payload: Payload, status: int = 0, retry_ns: int = 0
+    ) -> None:
         """An error in place of a snapshot."""
         book = self.books[instrument]
         error: dict[str, Any] = {}
@@ -304,12 +332,16 @@ class BinanceSession(Session):
         if code in (-1121, -1122):
             self._fail(f"there is no symbol {book.symbol} ({text})", bad_input=True)
             return
-        data = error.get("data")
-        after = data.get("retryAfter") if isinstance(data, dict) else None
         self._missed(now, book, request, f"{text} (code {code})")
-        if code in (-1003, -1015):
-            wait = after * MS - now if isinstance(after, int) else 60 * SECOND
-            book.retry_ns = now + min(max(wait, SECOND), 3600 * SECOND)
+        if code in (-1003, -1015) or status in (418, 429):
+            self._be_calm(now, retry_ns or _told(now, error, text) or self.policy.limited_ns)
+
+    def _be_calm(self, now: int, wait_ns: int) -> None:
+        """The request connection goes too: its pings are requests that count."""
+        super()._be_calm(now, wait_ns)
+        self._api.wanted = False
+        if self._api.current is not None:
+            self._drop(now, self._api.current, "too many requests")
 
     def _missed(self, now: int, book: Book, request: int, why: str) -> None:
         if book.request == request:
@@ -384,6 +416,35 @@ def instruments_url(market: str, endpoints: Endpoints, symbol: str) -> str:
     """GET: the rules of one symbol (spot) or of all (futures take no symbol)."""
     query = f"?symbol={quote(symbol.upper())}" if market == "binance" else ""
     return f"{endpoints['rest']}{VENUES[market].rest}/exchangeInfo{query}"
+
+
+def instruments_request(symbol: str) -> str:
+    """The WebSocket API's request for what `instruments_url` tells: of one symbol, or of all that trade. Spot only."""
+    params = {"symbol": symbol.upper()} if symbol else {"symbolStatus": "TRADING"}
+    return request_text(1, "exchangeInfo", {**params, "showPermissionSets": False})
+
+
+def depth_request(symbol: str, limit: int) -> str:
+    """The WebSocket API's request for a snapshot."""
+    return request_text(1, "depth", {"symbol": symbol.upper(), "limit": limit})
+
+
+def _order(payload: Payload) -> bytes:
+    """What a liquidation's message says of the order."""
+    text = bytes(payload)
+    return text[text.find(b'"o":{') :]
+
+
+def _told(now: int, error: Mapping[str, Any], text: str) -> int:
+    """How long an error says to wait, by rule 7; 0 where it does not."""
+    data = error.get("data")
+    after, base = (data.get("retryAfter"), data.get("serverTime")) if isinstance(data, dict) else (None, None)
+    if not isinstance(after, int) and (match := _UNTIL.search(text)):
+        after = int(match[1])
+    if not isinstance(after, int):
+        return 0
+    wait = (after - base) * MS if isinstance(base, int) else after * MS - now
+    return wait if 0 < wait <= 72 * HOUR else 0
 
 
 def price_of(answer: Any) -> str | None:

@@ -11,7 +11,10 @@ Source: www.okx.com/docs-v5, "WebSocket" and "Order book channel".
 5. `books`: the snapshot comes in band (`action` snapshot, prevSeqId -1), then updates every 100 ms. The chain is
    prevSeqId == the last seqId. seqId == prevSeqId holds nothing (keep-alive, about once a minute); seqId < prevSeqId
    after a matching prevSeqId is a legal reset. Anything else is a gap: unsubscribe and subscribe again.
-6. A server may join updates differently from another, so two connections' chains need not have the same links. With
+6. `liquidation-orders` is subscribed to by instType and brings all instruments of it. It has an operation of its own,
+   so that a refusal costs it and nothing else.
+7. Codes 60014 and 50011 say that we ask too often, not for how long we should not.
+8. A server may join updates differently from another, so two connections' chains need not have the same links. With
    A/B connections the book follows one of them, the *leader*; a message of the other one leads from then on if it
    continues the chain. A repetition is a seqId that was applied, not merely a lower one: after a reset that we missed
    all are lower.
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 ENDPOINTS = {"public": "wss://ws.okx.com:8443/ws/v5/public", "rest": "https://www.okx.com"}
 CHANNELS = ("books", "trades", "bbo-tbt")
+LIQUIDATIONS = "liquidations"  # the id of the operation that subscribes to them
 MAX_SYMBOLS = 60
 OPERATIONS_PER_HOUR = 400  # of 480: what is left is for people
 LEADER_SILENT_NS = 2 * SECOND  # after which another connection that is ahead takes over
@@ -47,8 +51,10 @@ _SEQ = re.compile(rb'"seqId"\s*:\s*(-?[0-9]+)')
 _PREVIOUS = re.compile(rb'"prevSeqId"\s*:\s*(-?[0-9]+)')
 _SNAPSHOT = re.compile(rb'"action"\s*:\s*"snapshot"')
 _TRADE_ID = re.compile(rb'"tradeId"\s*:\s*"([0-9]+)"')
+_INSTRUMENT = re.compile(rb'"instId"\s*:\s*"([^"]+)"')
 _ARGUMENT = re.compile(rb'"arg"\s*:\s*(\{[^{}]*\})')
 
+_LIMITED = {"50011", "60014"}  # rule 7
 # Codes that trying again does not cure: www.okx.com/docs-v5, "Error Code, WebSocket".
 _HOPELESS = {"60012", "60013", "60018", "60019", "50014", "51000", "51001"}
 
@@ -93,10 +99,18 @@ class OkxSession(Session):
         arguments = [{"channel": channel, "instId": book.symbol} for book in self.books for channel in CHANNELS]
         link.pending = {_key(argument) for argument in arguments}
         self._operate(now, link, "subscribe", arguments)
+        kinds = sorted({instrument_type(book.symbol) for book in self.books} - {"SPOT"})
+        if kinds:
+            link.extra = LIQUIDATIONS
+            extras = [{"channel": "liquidation-orders", "instType": kind} for kind in kinds]
+            self._operate(now, link, "subscribe", extras, LIQUIDATIONS)
 
-    def _operate(self, now: int, link: Link, operation: str, arguments: list[dict[str, str]]) -> None:
+    def _operate(
+        self, now: int, link: Link, operation: str, arguments: list[dict[str, str]], identity: str = ""
+    ) -> None:
         self._operations.setdefault(link.number, deque()).append(now)
-        text = json.dumps({"op": operation, "args": arguments}, separators=(",", ":"))
+        message = {"id": identity} if identity else {}
+        text = json.dumps({**message, "op": operation, "args": arguments}, separators=(",", ":"))
         self.actions.append(Send(link.number, text))
 
     def _probe(self, now: int, link: Link) -> None:
@@ -117,6 +131,8 @@ class OkxSession(Session):
         if route is None:
             route = self._route(head, payload)
             if route is None:
+                if b'"liquidation-orders"' in head and b'"event"' not in head:
+                    return self._liquidation(payload)
                 self._control(now, link, head, payload)
                 return DROP
         instrument, what = route
@@ -126,6 +142,13 @@ class OkxSession(Session):
         if what == _TRADES and self._repeats(instrument, _TRADE_ID.search(payload)):
             return DROP
         return instrument
+
+    def _passing(self, role: str) -> tuple[bytes, ...]:
+        """Quotes: neither a book nor trades that could repeat."""
+        del role
+        symbol = self.books[0].symbol
+        names = [name for name in CHANNELS if _WHAT[name] == _OTHER]
+        return tuple(f'{{"arg":{{"channel":"{name}","instId":"{symbol}"}},"data":'.encode() for name in names)
 
     def _route(self, head: bytes, payload: Payload) -> tuple[int, int] | None:
         """Instrument and channel of a message whose argument is new."""
@@ -143,8 +166,18 @@ class OkxSession(Session):
             self._routes[head[7 : head.find(b"}")]] = (instrument, what)
         return instrument, what
 
+    def _liquidation(self, payload: Payload) -> int:
+        """Liquidations of any instrument came: whose engine gets them, if one of ours is among them."""
+        text = bytes(payload)
+        for match in _INSTRUMENT.finditer(text):
+            instrument = self._by_symbol.get(match[1].decode(errors="replace"))
+            if instrument is not None:
+                repeats = self._repeats_liquidation(instrument, text[text.find(b'"data"') :])
+                return DROP if repeats else instrument
+        return DROP
+
     def _next(self, now: int, link: Link, instrument: int, head: bytes, payload: Payload) -> bool:
-        """Whether a book message goes to the kernel; rules 5 and 6."""
+        """Whether a book message goes to the kernel; rules 5 and 8."""
         chain, book = self._chains[instrument], self.books[instrument]
         tail = payload[max(0, len(payload) - 160) :]
         found, before = _SEQ.search(tail) or _SEQ.search(payload), _PREVIOUS.search(tail) or _PREVIOUS.search(payload)
@@ -205,6 +238,9 @@ class OkxSession(Session):
             link.pending.discard(_key(argument) if isinstance(argument, dict) else "")
             if not link.pending:
                 link.acked_ns = link.acked_ns or now
+        elif event == "error" and link.extra and message.get("id") == link.extra:
+            text = f"{message.get('msg', 'refused')} (code {message.get('code', '?')})"
+            self.actions.append(Note("warning", f"{link.slot.role}: no liquidations: {text}"))
         elif event == "error":
             self._refused(now, link, str(message.get("code", "?")), str(message.get("msg", "refused")))
         elif event == "notice":
@@ -217,6 +253,13 @@ class OkxSession(Session):
     def _refused(self, now: int, link: Link, code: str, text: str) -> None:
         if code in _HOPELESS:
             self._fail(f"the subscription was refused: {text} (code {code})", bad_input=True)
+        elif code in _LIMITED:
+            self._be_calm(now, self.policy.limited_ns)
+            if link.pending:
+                self._drop(now, link, f"{text} (code {code})")
+                link.slot.retry_ns = max(link.slot.retry_ns, self._calm_ns)
+            for book in self.books:  # what was asked for on this link may not come
+                book.request = 0
         else:
             self._drop(now, link, f"{text} (code {code})")
 
@@ -228,7 +271,7 @@ class OkxSession(Session):
         link = self._links.get(chain.leader) if chain.leader else None
         if link is None or link.state != OPEN:
             link = next((link for link in self._links.values() if link.state == OPEN), None)
-        if book.request or link is None or link.pending or now < book.retry_ns:
+        if book.request or link is None or link.pending or now < max(book.retry_ns, self._calm_ns):
             return
         if now - link.opened_ns < self.policy.answer_timeout_ns and book.index not in link.seen:
             return  # the first snapshot of this connection is still to come
@@ -286,6 +329,11 @@ def instruments_url(endpoints: Endpoints, symbol: str) -> str:
 def depth_url(endpoints: Endpoints, symbol: str, limit: int) -> str:
     """GET: the best levels."""
     return f"{endpoints['rest']}/api/v5/market/books?instId={quote(symbol.upper())}&sz={limit}"
+
+
+def subscription(**argument: str) -> str:
+    """The text that subscribes to one channel."""
+    return json.dumps({"op": "subscribe", "args": [argument]}, separators=(",", ":"))
 
 
 def price_of(answer: Any) -> str | None:

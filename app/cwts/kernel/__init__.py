@@ -7,7 +7,8 @@ module) and reading the block. What the bytes mean is said in `cwts.h`; `layout`
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -47,6 +48,9 @@ class Kernel(Protocol):
 
     def latency(self, stage: int, ns: int) -> None:
         """`cwts_latency`."""
+
+    def network_batch(self, network: bytes, features: NDArray[np.float32], out: NDArray[np.float32]) -> int:
+        """`cwts_network_batch`."""
 
 
 class Engine:
@@ -123,6 +127,31 @@ class Engine:
     def block_sha256(self) -> str:
         """SHA-256 of the engine's state: equal on every build after the same frames, however they were batched."""
         return hashlib.sha256(self.block[: int(self.view["header"]["hashed_bytes"])].data).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _native_for_batches() -> Kernel:
+    return _open_native()
+
+
+def network_batch(
+    network: bytes | NDArray[np.void], features: NDArray[np.floating[Any]], kernel: str = "native"
+) -> NDArray[np.float32]:
+    """A `cwts_network` over rows of 16 features, as float32; returns a row of its outputs for each.
+
+    The same bits as the engine's signals for the same features. Raises InputError where the network is not valid.
+    """
+    made = np.frombuffer(network, layout.NETWORK) if isinstance(network, bytes) else np.asarray(network, layout.NETWORK)
+    if made.size != 1:
+        raise ValueError(f"expected one network of {layout.NETWORK.itemsize} bytes")
+    rows = np.ascontiguousarray(features, np.float32)
+    if rows.ndim != 2 or rows.shape[1] != layout.FEATURE_COUNT:
+        raise ValueError(f"expected rows of {layout.FEATURE_COUNT} features, got an array of shape {rows.shape}")
+    outputs = min(max(int(made.reshape(-1)[0]["outputs"]), 1), layout.OUTPUTS)
+    out = np.zeros((len(rows), outputs), np.float32)
+    engine = _native_for_batches() if kernel == "native" else _open(kernel)
+    _check(engine.network_batch(made.tobytes(), rows, out))
+    return out
 
 
 def plain(value: int, decimals: int) -> str:

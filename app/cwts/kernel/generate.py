@@ -55,10 +55,13 @@ PREFIXES = {
     "stage": "STAGE_",
     "part": "PART_",
     "feature": "F_",
+    "network_name": "NETWORK_",
+    "link": "LINK_",
     "signal": "S_",
     "parameter": "P_",
+    "nest_kind": "NEST_",
 }
-FLAGS = {"event", "part"}
+FLAGS = {"event", "part", "nest_kind"}
 
 
 class HeaderError(Exception):
@@ -156,6 +159,7 @@ def parameters_source(parameters: dict[str, Parameter]) -> str:
     for what, values in (
         ("LOW", [p.low for p in parameters.values()]),
         ("HIGH", [p.high for p in parameters.values()]),
+        ("DEFAULT", [p.default for p in parameters.values()]),
     ):
         numbers = ",\n".join(f"    {np.float32(value)!s}f" for value in values)
         lines += [f"static const float PARAMETER_{what}[CWTS_PARAMETER_COUNT] = {{", numbers, "};", ""]

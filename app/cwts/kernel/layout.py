@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-PARAMETER_COUNT = 1
+PARAMETER_COUNT = 61
 ABI = 2
 MAGIC = 1398036291
 WINDOW = 65536
@@ -29,12 +29,95 @@ SIGNAL_ROOM = 32
 BAR_RING = 1024
 VOLUME_BAR_RING = 256
 HORIZONS = 4
+LADDER = 1024
+LADDER_CELLS = 2048
+TIERS = 7
+TIER_OFFSETS = 14
+FORCED_ORDERS = 64
+SIZE_BINS = 1024
+NESTS = 8
+PLACES = 64
+WHALES = 16
+SOC_LEVELS = 6
+SOC_MARKS = 128
+SOC_BINS = 64
+SOC_CANDIDATES = 32
+SWAN_BINS = 96
+PANARCHY_CELLS = 4096
+SWINGS = 16
+FIBONACCI_LEVELS = 256
+NETWORK_COUNT = 3
+HIDDEN = 8
+OUTPUTS = 2
+FIRST_WEIGHTS = 128
+LAST_WEIGHTS = 16
+NETWORK_VERSION = 1
 
 
 class Parameter(IntEnum):
     """cwts_parameter of cwts.h."""
 
     BARS_VOLUME_S = 0
+    DECISION_WHALE_WEIGHT = 1
+    DECISION_VALUE_WEIGHT = 2
+    DECISION_CASCADE_EXIT = 3
+    DECISION_CASCADE_ENTRY = 4
+    DECISION_SWAN_EXIT = 5
+    DECISION_CRITICALITY_MAX = 6
+    DECISION_FRAGILITY_MAX = 7
+    DECISION_LIQUIDATION_BP = 8
+    DECISION_LIQUIDATION_MASS = 9
+    DECISION_RISK_FLOOR = 10
+    LIQUIDATION_HALF_LIFE_S = 11
+    LIQUIDATION_CLUSTER = 12
+    LIQUIDATION_MAINTENANCE = 13
+    LIQUIDATION_WEIGHT_5 = 14
+    LIQUIDATION_WEIGHT_10 = 15
+    LIQUIDATION_WEIGHT_20 = 16
+    LIQUIDATION_WEIGHT_25 = 17
+    LIQUIDATION_WEIGHT_50 = 18
+    LIQUIDATION_WEIGHT_75 = 19
+    LIQUIDATION_WEIGHT_100 = 20
+    WHALE_QUANTILE = 21
+    WHALE_MEMORY = 22
+    WHALE_LEAST = 23
+    WHALE_GAP_MS = 24
+    WHALE_CLUSTER_S = 25
+    WHALE_DECAY_S = 26
+    WHALE_SCALE = 27
+    WHALE_NEST_QUANTILE = 28
+    WHALE_NEST_MEMORY_S = 29
+    WHALE_NEST_WEIGHT = 30
+    WHALE_PERSIST_S = 31
+    WHALE_LOOK_MS = 32
+    WHALE_NEAR_TICKS = 33
+    WHALE_PULL_S = 34
+    WHALE_ICEBERG_RATIO = 35
+    WHALE_ICEBERG_S = 36
+    SOC_WINDOW_MS = 37
+    SOC_MEMORY_S = 38
+    SOC_GAP = 39
+    SOC_SAMPLE = 40
+    SWAN_K_SIGMA = 41
+    SWAN_HORIZON_S = 42
+    SWAN_VOLATILITY_S = 43
+    SWAN_MEMORY_S = 44
+    SWAN_QUANTILE = 45
+    SWAN_ON = 46
+    SWAN_VACUUM_ON = 47
+    SWAN_OFF = 48
+    SWAN_HOLD_S = 49
+    PANARCHY_USUAL_S = 50
+    PANARCHY_SMOOTH_S = 51
+    PANARCHY_FLOW_S = 52
+    PANARCHY_REFILL_S = 53
+    PANARCHY_DWELL_S = 54
+    FIBONACCI_REVERSAL_SIGMA = 55
+    FIBONACCI_HORIZON_S = 56
+    FIBONACCI_TOLERANCE = 57
+    ANTIFRAGILITY_SIGMA = 58
+    ANTIFRAGILITY_HORIZON_S = 59
+    ANTIFRAGILITY_MEMORY_S = 60
 
 
 class Exchange(IntEnum):
@@ -78,6 +161,7 @@ class CommandOp(IntEnum):
     SET_ENTER = 4
     SET_EXIT = 5
     SET_PARAMETER = 6
+    LOAD_NETWORK = 7
 
 
 class Event(IntFlag):
@@ -93,6 +177,7 @@ class Event(IntFlag):
     ACTION = 128
     FILL = 256
     REJECT = 512
+    LIQUIDATION = 2048
     IGNORED = 1024
 
 
@@ -135,17 +220,28 @@ class Reason(IntEnum):
     EXIT_HALT = 4
     HALTED = 5
     EXIT_LOSS = 6
-    EXIT_TIME = 7
-    EXIT_SIGNAL = 8
-    HOLDING = 9
-    WARMUP = 10
-    SPREAD = 11
-    COOLDOWN = 12
-    TOO_SMALL = 13
-    NO_SHORT = 14
-    SCORE_UP = 15
-    SCORE_DOWN = 16
+    EXIT_SWAN = 7
+    EXIT_CASCADE = 8
+    EXIT_TIME = 9
+    EXIT_SIGNAL = 10
+    HOLDING = 11
+    WARMUP = 12
+    SPREAD = 13
+    COOLDOWN = 14
+    TOO_SMALL = 15
+    NO_SHORT = 16
     NO_SIGNAL = 17
+    SWAN = 18
+    CRITICAL = 19
+    CASCADE = 20
+    LIQUIDATION = 21
+    FRAGILE = 22
+    WHALE_UP = 23
+    VALUE_UP = 24
+    SCORE_UP = 25
+    WHALE_DOWN = 26
+    VALUE_DOWN = 27
+    SCORE_DOWN = 28
 
 
 class OrderState(IntEnum):
@@ -230,6 +326,30 @@ class Signal(IntEnum):
     VALUE = 24
 
 
+class NetworkName(IntEnum):
+    """cwts_network_name of cwts.h."""
+
+    CASCADE = 0
+    WHALE = 1
+    VALUE = 2
+
+
+class Link(IntEnum):
+    """cwts_link of cwts.h."""
+
+    LINEAR = 0
+    LOGISTIC = 1
+
+
+class NestKind(IntFlag):
+    """cwts_nest_kind of cwts.h."""
+
+    RESTING = 1
+    ICEBERG = 2
+    NEAR = 4
+    AWAY = 8
+
+
 FRAME = np.dtype(
     {
         "names": ["recv_ns", "length", "stream", "kind"],
@@ -252,6 +372,35 @@ PARAMETER_COMMAND = np.dtype(
         "formats": ["<u4", "<u4", "<u4", "<u4"],
         "offsets": [0, 4, 8, 12],
         "itemsize": 16,
+    }
+)
+NETWORK = np.dtype(
+    {
+        "names": ["mean", "scale", "w1", "b1", "w2", "b2", "limit", "version", "outputs", "link", "seed", "spare"],
+        "formats": [
+            ("<f4", (16,)),
+            ("<f4", (16,)),
+            ("<f4", (128,)),
+            ("<f4", (8,)),
+            ("<f4", (16,)),
+            ("<f4", (2,)),
+            "<f4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+        ],
+        "offsets": [0, 64, 128, 640, 672, 736, 744, 748, 752, 756, 760, 764],
+        "itemsize": 768,
+    }
+)
+NETWORK_COMMAND = np.dtype(
+    {
+        "names": ["op", "index", "spare", "network"],
+        "formats": ["<u4", "<u4", "<u8", NETWORK],
+        "offsets": [0, 4, 8, 16],
+        "itemsize": 784,
     }
 )
 CONFIG = np.dtype(
@@ -548,7 +697,7 @@ BAR = np.dtype(
             "trades",
             "updates",
             "synced",
-            "spare",
+            "known",
         ],
         "formats": ["<i8", "<i8", "<i8", "<i8", "<i8", "<i8", "<i8", "<f8", ("<f8", (2,)), "<u4", "<u4", "<u4", "<u4"],
         "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 84, 88, 92],
@@ -557,10 +706,36 @@ BAR = np.dtype(
 )
 BARS = np.dtype(
     {
-        "names": ["count", "volume_count", "silences", "volume", "variance", "now", "filling", "ring", "volume_ring"],
-        "formats": ["<u8", "<u8", "<u8", "<f8", ("<f8", (4,)), BAR, BAR, (BAR, (1024,)), (BAR, (256,))],
-        "offsets": [0, 8, 16, 24, 32, 64, 160, 256, 98560],
-        "itemsize": 123136,
+        "names": [
+            "count",
+            "volume_count",
+            "silences",
+            "volume",
+            "variance",
+            "changes",
+            "resume",
+            "spare",
+            "now",
+            "filling",
+            "ring",
+            "volume_ring",
+        ],
+        "formats": [
+            "<u8",
+            "<u8",
+            "<u8",
+            "<f8",
+            ("<f8", (4,)),
+            "<u8",
+            "<i8",
+            ("<u8", (6,)),
+            BAR,
+            BAR,
+            (BAR, (1024,)),
+            (BAR, (256,)),
+        ],
+        "offsets": [0, 8, 16, 24, 32, 64, 72, 80, 128, 224, 320, 98624],
+        "itemsize": 123200,
     }
 )
 SIGNALS = np.dtype(
@@ -571,68 +746,432 @@ SIGNALS = np.dtype(
         "itemsize": 128,
     }
 )
+SIZES = np.dtype(
+    {
+        "names": ["mass", "weight", "total", "below", "limit", "count", "bin", "spare"],
+        "formats": [("<f8", (1024,)), "<f8", "<f8", "<f8", "<f8", "<u8", "<u8", ("<u8", (2,))],
+        "offsets": [0, 8192, 8200, 8208, 8216, 8224, 8232, 8240],
+        "itemsize": 8256,
+    }
+)
+CLUSTER = np.dtype(
+    {
+        "names": ["first_ns", "last_ns", "exchange_ns", "price", "size", "limit", "counted", "prints", "aggressor"],
+        "formats": ["<i8", "<i8", "<i8", "<i8", "<f8", "<f8", "<f8", "<u4", "<i4"],
+        "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 60],
+        "itemsize": 64,
+    }
+)
+NEST = np.dtype(
+    {
+        "names": [
+            "price",
+            "qty",
+            "most",
+            "since_ns",
+            "gone_ns",
+            "traded",
+            "recent",
+            "before",
+            "strength",
+            "kind",
+            "pulled",
+            "spare",
+        ],
+        "formats": ["<i8", "<i8", "<i8", "<i8", "<i8", "<f8", "<f8", "<f8", "<f4", "<u4", "<u4", "<u4"],
+        "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64, 68, 72, 76],
+        "itemsize": 80,
+    }
+)
+PLACE = np.dtype(
+    {
+        "names": ["price", "shown", "last_ns", "traded"],
+        "formats": ["<i8", "<i8", "<i8", "<f8"],
+        "offsets": [0, 8, 16, 24],
+        "itemsize": 32,
+    }
+)
+WHALE_SIDE = np.dtype(
+    {
+        "names": ["nest", "place", "before", "before_count", "flow", "pulled", "stood", "spare"],
+        "formats": [(NEST, (8,)), (PLACE, (64,)), (LEVEL, (32,)), "<u8", "<f8", "<f8", "<f8", ("<u8", (4,))],
+        "offsets": [0, 640, 2688, 3200, 3208, 3216, 3224, 3232],
+        "itemsize": 3264,
+    }
+)
 WHALE = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "time_ns",
+            "look_ns",
+            "decayed_ns",
+            "synced_ns",
+            "whales",
+            "spare",
+            "open",
+            "whale",
+            "side",
+            "clusters",
+            "levels",
+        ],
+        "formats": [
+            "<i8",
+            "<i8",
+            "<i8",
+            "<i8",
+            "<u8",
+            ("<u8", (3,)),
+            (CLUSTER, (2,)),
+            (CLUSTER, (16,)),
+            (WHALE_SIDE, (2,)),
+            SIZES,
+            SIZES,
+        ],
+        "offsets": [0, 8, 16, 24, 32, 40, 64, 192, 1216, 7744, 16000],
+        "itemsize": 24256,
     }
 )
 SOC = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "step_ns",
+            "step",
+            "event_ns",
+            "order_ns",
+            "order_aggressor",
+            "events",
+            "steps",
+            "restarts",
+            "marks",
+            "mean",
+            "variance",
+            "branching",
+            "samples",
+            "size",
+            "avalanches",
+            "weight",
+            "candidate",
+            "best",
+            "exponent",
+            "distance",
+            "alpha",
+            "count",
+            "logs",
+            "edge",
+            "mark",
+            "spare",
+        ],
+        "formats": [
+            "<i8",
+            "<i8",
+            "<i8",
+            "<i8",
+            "<i8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<f8",
+            ("<f8", (6,)),
+            ("<f8", (6,)),
+            ("<u8", (6,)),
+            "<u8",
+            "<u8",
+            "<f8",
+            "<u4",
+            "<u4",
+            "<f8",
+            ("<f8", (32,)),
+            ("<f8", (32,)),
+            ("<f8", (64,)),
+            ("<f8", (64,)),
+            ("<f8", (64,)),
+            ("<u8", (128,)),
+            ("<u8", (7,)),
+        ],
+        "offsets": [
+            0,
+            8,
+            16,
+            24,
+            32,
+            40,
+            48,
+            56,
+            64,
+            72,
+            80,
+            128,
+            176,
+            224,
+            232,
+            240,
+            248,
+            252,
+            256,
+            264,
+            520,
+            776,
+            1288,
+            1800,
+            2312,
+            3336,
+        ],
+        "itemsize": 3392,
     }
 )
 SWAN = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "variance",
+            "deviation",
+            "z",
+            "move",
+            "depth",
+            "weight",
+            "threshold",
+            "share",
+            "hill",
+            "shape",
+            "scale",
+            "exceed",
+            "danger",
+            "returns",
+            "tails",
+            "run",
+            "empty",
+            "quiet",
+            "alarm",
+            "alarms",
+            "count",
+            "sum",
+            "logs",
+            "deviations",
+            "spare",
+        ],
+        "formats": [
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            ("<f8", (2,)),
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<u8",
+            ("<f8", (96,)),
+            ("<f8", (96,)),
+            ("<f8", (96,)),
+            ("<f4", (1024,)),
+            ("<u8", (3,)),
+        ],
+        "offsets": [
+            0,
+            8,
+            16,
+            24,
+            32,
+            48,
+            56,
+            64,
+            72,
+            80,
+            88,
+            96,
+            104,
+            112,
+            120,
+            128,
+            136,
+            144,
+            152,
+            160,
+            168,
+            936,
+            1704,
+            2472,
+            6568,
+        ],
+        "itemsize": 6592,
     }
 )
 PANARCHY = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "usual",
+            "depth",
+            "eaten",
+            "returned",
+            "product",
+            "square",
+            "flow",
+            "second",
+            "coordinate",
+            "seconds",
+            "vote",
+            "since",
+            "changes",
+            "phase",
+            "cell",
+            "risk",
+            "spare",
+            "phase_of",
+            "risk_of",
+        ],
+        "formats": [
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<i8",
+            ("<f8", (3,)),
+            "<u8",
+            ("<f8", (4,)),
+            "<u8",
+            "<u8",
+            "<u4",
+            "<u4",
+            "<f4",
+            ("<u4", (9,)),
+            ("u1", (4096,)),
+            ("u1", (4096,)),
+        ],
+        "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64, 88, 96, 128, 136, 144, 148, 152, 156, 192, 4288],
+        "itemsize": 8384,
+    }
+)
+PIVOT = np.dtype(
+    {
+        "names": ["price", "second"],
+        "formats": ["<i8", "<i8"],
+        "offsets": [0, 8],
+        "itemsize": 16,
     }
 )
 FIBONACCI = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": ["pivots", "direction", "level_count", "extreme", "high", "low", "pivot", "level", "swing"],
+        "formats": ["<u8", "<i4", "<u4", PIVOT, PIVOT, PIVOT, (PIVOT, (16,)), ("<f8", (256,)), ("u1", (256,))],
+        "offsets": [0, 8, 12, 16, 32, 48, 64, 320, 2368],
+        "itemsize": 2624,
+    }
+)
+CONVEXITY = np.dtype(
+    {
+        "names": ["count", "weight", "sum", "square", "value", "error", "score", "known", "spare"],
+        "formats": [
+            ("<f8", (4,)),
+            ("<f8", (4,)),
+            ("<f8", (4,)),
+            ("<f8", (4,)),
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            ("<u8", (4,)),
+        ],
+        "offsets": [0, 32, 64, 96, 128, 136, 144, 152, 160],
+        "itemsize": 192,
     }
 )
 ANTIFRAGILITY = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "strategy",
+            "market",
+            "sigma",
+            "move",
+            "threshold",
+            "equity_e8",
+            "second",
+            "valid",
+            "held",
+            "fills",
+            "spare",
+        ],
+        "formats": [CONVEXITY, CONVEXITY, "<f8", "<f8", "<f8", "<i8", "<i8", "<u4", "<u4", "<u8", ("<u8", (1,))],
+        "offsets": [0, 192, 384, 392, 400, 408, 416, 424, 428, 432, 440],
+        "itemsize": 448,
+    }
+)
+FORCED = np.dtype(
+    {
+        "names": ["recv_ns", "exchange_ns", "price", "qty", "side", "bankruptcy"],
+        "formats": ["<i8", "<i8", "<i8", "<i8", "<u4", "<u4"],
+        "offsets": [0, 8, 16, 24, 32, 36],
+        "itemsize": 40,
     }
 )
 LIQUIDATION = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": [
+            "count",
+            "handled",
+            "base",
+            "second",
+            "bound",
+            "last_price",
+            "last_level",
+            "scale",
+            "observed",
+            "predicted",
+            "calibration",
+            "ready",
+            "maintenance",
+            "spare",
+            "offset",
+            "weight",
+            "spare_weight",
+            "mass",
+            "price",
+            "forced",
+        ],
+        "formats": [
+            "<u8",
+            "<u8",
+            "<i8",
+            "<i8",
+            ("<i8", (2,)),
+            "<i8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<f8",
+            "<u4",
+            "<f4",
+            ("<u8", (3,)),
+            ("<f8", (14,)),
+            ("<f8", (7,)),
+            ("<f8", (3,)),
+            ("<f8", (2048,)),
+            ("<f8", (1024,)),
+            (FORCED, (64,)),
+        ],
+        "offsets": [0, 8, 16, 24, 32, 48, 56, 64, 72, 80, 88, 96, 100, 104, 128, 240, 296, 320, 16704, 24896],
+        "itemsize": 27456,
     }
 )
 NETWORKS = np.dtype(
     {
-        "names": ["spare"],
-        "formats": [("<u8", (8,))],
-        "offsets": [0],
-        "itemsize": 64,
+        "names": ["loaded", "spare_word", "spare", "network"],
+        "formats": ["<u4", "<u4", ("<u8", (7,)), (NETWORK, (3,))],
+        "offsets": [0, 4, 8, 64],
+        "itemsize": 2368,
     }
 )
 DECISION = np.dtype(
@@ -653,6 +1192,10 @@ DECISION = np.dtype(
             "size_ask",
             "size_equity_e8",
             "size_qty",
+            "size_risk",
+            "part",
+            "last_signal",
+            "last_feature",
             "spare",
         ],
         "formats": [
@@ -671,10 +1214,14 @@ DECISION = np.dtype(
             "<i8",
             "<i8",
             "<i8",
-            ("<u8", (5,)),
+            "<f4",
+            ("<f4", (3,)),
+            ("<f4", (32,)),
+            ("<f4", (16,)),
+            ("<u8", (3,)),
         ],
-        "offsets": [0, 8, 12, 16, 20, 24, 32, 36, 40, 44, 48, 56, 64, 72, 80, 88],
-        "itemsize": 128,
+        "offsets": [0, 8, 12, 16, 20, 24, 32, 36, 40, 44, 48, 56, 64, 72, 80, 88, 92, 104, 232, 296],
+        "itemsize": 320,
     }
 )
 ORDER = np.dtype(
@@ -694,6 +1241,7 @@ ORDER = np.dtype(
             "touch",
             "reduce_only",
             "score",
+            "signal",
             "spare",
         ],
         "formats": [
@@ -711,10 +1259,11 @@ ORDER = np.dtype(
             "<i8",
             "<u4",
             "<f4",
+            ("<f4", (32,)),
             ("<u8", (5,)),
         ],
-        "offsets": [0, 4, 8, 12, 16, 24, 32, 40, 48, 56, 64, 72, 80, 84, 88],
-        "itemsize": 128,
+        "offsets": [0, 4, 8, 12, 16, 24, 32, 40, 48, 56, 64, 72, 80, 84, 88, 216],
+        "itemsize": 256,
     }
 )
 ACCOUNT = np.dtype(
@@ -760,7 +1309,7 @@ ACCOUNT = np.dtype(
             (ORDER, (64,)),
         ],
         "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 100, 104, 108, 112, 128],
-        "itemsize": 8320,
+        "itemsize": 16512,
     }
 )
 SNAPSHOT = np.dtype(
@@ -943,6 +1492,7 @@ COUNTERS = np.dtype(
             "decisions",
             "reasons",
             "stream_messages",
+            "liquidations",
             "spare",
         ],
         "formats": [
@@ -972,7 +1522,8 @@ COUNTERS = np.dtype(
             ("<u8", (4,)),
             ("<u8", (32,)),
             ("<u8", (16,)),
-            ("<u8", (5,)),
+            "<u8",
+            ("<u8", (4,)),
         ],
         "offsets": [
             0,
@@ -1002,6 +1553,7 @@ COUNTERS = np.dtype(
             216,
             472,
             600,
+            608,
         ],
         "itemsize": 640,
     }
@@ -1127,25 +1679,25 @@ BLOCK = np.dtype(
             1024,
             1344,
             1472,
-            1600,
-            9920,
-            133056,
-            133120,
-            133184,
-            133248,
-            133312,
-            133376,
-            133440,
-            133504,
-            133568,
-            330240,
-            2446208,
-            2970496,
-            2972096,
-            2972736,
-            3006016,
-            3007680,
+            1792,
+            18304,
+            141504,
+            165760,
+            169152,
+            175744,
+            184128,
+            186752,
+            187200,
+            214656,
+            217024,
+            413696,
+            2529664,
+            3053952,
+            3055552,
+            3056192,
+            3089472,
+            3091136,
         ],
-        "itemsize": 3008192,
+        "itemsize": 3091648,
     }
 )

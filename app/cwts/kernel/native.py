@@ -36,3 +36,7 @@ class NativeKernel:
     def latency(self, stage: int, ns: int) -> None:
         """`cwts_latency`."""
         _kernel.latency(self.block, stage, ns)
+
+    def network_batch(self, network: bytes, features: NDArray[np.float32], out: NDArray[np.float32]) -> int:
+        """`cwts_network_batch`."""
+        return _kernel.network_batch(network, features, out)

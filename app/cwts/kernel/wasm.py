@@ -123,6 +123,27 @@ class WasmKernel:
         """`cwts_latency`."""
         self._call("cwts_latency", self._address, stage, ns)
 
+    def network_batch(self, network: bytes, features: NDArray[np.float32], out: NDArray[np.float32]) -> int:
+        """`cwts_network_batch`, in pieces that fit the module's memory."""
+        at = self._write(np.frombuffer(network, np.uint8))
+        start = at + len(network) + 63 & ~63
+        each = 4 * (layout.FEATURE_COUNT + layout.OUTPUTS)
+        piece = (self._room - 4096) // each
+        done = 0
+        while True:
+            rows = features[done : done + piece]
+            data = rows.reshape(-1).view(np.uint8)
+            self._memory[start : start + data.size] = data
+            result_at = start + data.size
+            result = self._call("cwts_network_batch", at, start, result_at, len(rows))
+            if result < 0:
+                return result
+            flat = out[done : done + len(rows)].reshape(-1)
+            flat[:] = self._memory[result_at : result_at + 4 * flat.size].view(np.float32)
+            done += len(rows)
+            if done >= len(features):
+                return done
+
 
 def _last_whole_frame(data: NDArray[np.uint8], at: int, room: int) -> int:
     """Where the last frame ends that fits into `room` bytes from `at`."""

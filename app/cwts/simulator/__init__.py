@@ -18,8 +18,9 @@ In a test (the port is free and on 127.0.0.1)::
 `speed=0` plays as fast as the clients take it, `start="first"` begins with the first subscription, `clock="recorded"`
 sends every recorded message byte for byte with the recording's times; the default shifts the times to now. `lines=N`
 reads only the first N lines of each capture. The same control over HTTP: `GET /control/state`, `/control/events`,
-`/control/book?exchange=&symbol=&depth=`, `/control/faults`, `POST /control/fault` (one object or a list) and
-`POST /control/play`.
+`/control/book?exchange=&symbol=&depth=`, `/control/faults`, `POST /control/fault` (one object or a list),
+`POST /control/play` and `POST /control/speed`: `{"speed": 2}` or `"max"`, `{"rate": 1000}` (messages a second),
+`{"paused": true}`, `{"burst": 100000}` (so many messages at once).
 
 Account side: API key `simulator`, secret `simulator` (HMAC; OKX passphrase `simulator`), Ed25519 keys by
 `sim.accounts.add`. Orders fill against the recorded book and trades; they are not shown in the public book, as a small

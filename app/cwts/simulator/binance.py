@@ -65,17 +65,20 @@ class Binance(Exchange):
             self._depth(market, message)
         elif kind == "snapshot":
             self._snapshot(market, message)
+        elif kind == "forceOrder":  # of any symbol, whether its book was recorded or not
+            raw = self._restamped(message, 0)
+            self._publish(market.symbol, kind, raw)
+            self._publish("!", kind, raw)
         elif not market.ready:
             return
         elif kind in ("trade", "aggTrade"):
             self._trade(market, message)
         elif kind == "bookTicker":
             self._publish(market.symbol, "bookTicker", self._restamped(message, market.shift))
-        elif kind in ("forceOrder", "markPriceUpdate"):
+        elif kind == "markPriceUpdate":
             raw = self._restamped(message, 0)
-            channel = "forceOrder" if kind == "forceOrder" else "markPrice"
-            self._publish(market.symbol, channel, raw)
-            self._publish("!", channel, raw if kind == "forceOrder" else b"[" + raw + b"]")
+            self._publish(market.symbol, "markPrice", raw)
+            self._publish("!", "markPrice", b"[" + raw + b"]")
 
     def _snapshot(self, market: Market, message: Message) -> None:
         data = message.data

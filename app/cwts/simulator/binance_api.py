@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import secrets
 import time
 from decimal import Decimal
@@ -131,6 +132,8 @@ class BinanceApi:
         self._sessions: dict[Peer, dict[int, Account]] = {}  # WebSocket API connections: subscriptions
         self._weight_minute = 0
         self._weight = 0
+        self._refuse_until = 0.0  # monotonic; every request before is refused
+        self._refuse_banned = False
         self._answers_twice = False
 
     # -- REST ---------------------------------------------------------------------------------------------------------
@@ -161,8 +164,8 @@ class BinanceApi:
                     self._check_signature(key, without_signature(query) + without_signature(body), params)
             result = await self._carry_out(name, params, account)
         except ApiError as error:
-            if error.status == 429 or error.status == 418:
-                headers["Retry-After"] = "1"
+            if error.retry_s:
+                headers["Retry-After"] = str(math.ceil(error.retry_s))
             return web.json_response({"code": error.code, "msg": error.text}, status=error.status, headers=headers)
         except Silent:
             await asyncio.sleep(3600)
@@ -212,15 +215,29 @@ class BinanceApi:
             self._weight_minute, self._weight = minute, 0
         self._weight += weight(name, params, spot=self.spot)
         headers["X-MBX-USED-WEIGHT-1M"] = str(self._weight)
+        now = time.monotonic()
+        if now < self._refuse_until:
+            self.sim.note("asked too early", exchange=self.exchange.name, request=name)
+            raise self._over_limit(self._refuse_banned, self._refuse_until - now)
         fault = self.sim.armed.take("limit", self.exchange.name)
-        limit = self._weight_limit
-        if fault is not None and fault.banned:
-            until = self.exchange.now_ms() + 120_000
-            used = f"Way too much request weight used; IP banned until {until}."
-            raise ApiError(-1003, f"{used} {ADVICE} avoid bans.", 418)
-        if fault is not None or (self.sim.limits and self._weight > limit):
-            used = f"Too much request weight used; current limit is {limit} request weight per 1 MINUTE."
-            raise ApiError(-1003, f"{used} {ADVICE} avoid polling the API.", 429)
+        if fault is not None:
+            wait = fault.seconds or (120.0 if fault.banned else 1.0)
+            self.sim.note("fault hits", fault="limit", exchange=self.exchange.name, request=name)
+            if fault.seconds:
+                self._refuse_until, self._refuse_banned = now + wait, fault.banned
+            raise self._over_limit(fault.banned, wait)
+        if self.sim.limits and self._weight > self._weight_limit:
+            raise self._over_limit(False, 60 - time.time() % 60)
+
+    def _over_limit(self, banned: bool, wait: float) -> ApiError:
+        """Too many requests; come back in `wait` seconds."""
+        if banned:
+            until = self.exchange.now_ms() + math.ceil(wait * 1000)
+            text = f"Way too much request weight used; IP banned until {until}. {ADVICE} avoid bans."
+        else:
+            text = f"Too much request weight used; current limit is {self._weight_limit} request weight per 1 MINUTE."
+            text += f" {ADVICE} avoid polling the API."
+        return ApiError(-1003, text, 418 if banned else 429, retry_s=wait)
 
     @property
     def _weight_limit(self) -> int:
@@ -296,6 +313,9 @@ class BinanceApi:
                 answer |= {"status": 200, "result": result}
         except ApiError as error:
             answer |= {"status": error.status, "error": {"code": error.code, "msg": error.text}}
+            if error.retry_s:
+                now = self.exchange.now_ms()
+                answer["error"]["data"] = {"serverTime": now, "retryAfter": now + math.ceil(error.retry_s * 1000)}
         except Silent:
             return
         count = int(headers.get("X-MBX-USED-WEIGHT-1M", "0"))

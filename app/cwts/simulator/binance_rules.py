@@ -20,9 +20,10 @@ Params = dict[str, str]
 class ApiError(Exception):
     """An error as the exchange gives it."""
 
-    def __init__(self, code: int, text: str, status: int = 400) -> None:
+    def __init__(self, code: int, text: str, status: int = 400, *, retry_s: float = 0.0) -> None:
         super().__init__(text)
         self.code, self.text, self.status = code, text, status
+        self.retry_s = retry_s  # come back after so many seconds
 
 
 # -- parameters -------------------------------------------------------------------------------------------------------
@@ -87,7 +88,7 @@ def without_signature(query: str) -> str:
 def weight(name: str, params: Params, *, spot: bool) -> int:
     """What a request costs of the minute's limit."""
     if name == "depth":
-        limit = int(params["limit"]) if params.get("limit", "").isdecimal() else 100
+        limit = int(params["limit"]) if params.get("limit", "").isdecimal() else 100 if spot else 500
         if spot:
             return 5 if limit <= 100 else 25 if limit <= 500 else 50 if limit <= 1000 else 250
         return 2 if limit <= 50 else 5 if limit <= 100 else 10 if limit <= 500 else 20

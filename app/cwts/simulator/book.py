@@ -112,17 +112,7 @@ class Book:
 
     def difference(self, bids: Sequence[Level], asks: Sequence[Level]) -> tuple[list[Level], list[Level]]:
         """The changes that turn this book into the one given."""
-        changes: list[list[Level]] = []
-        for ladder, wanted in zip(self.sides, (bids, asks), strict=True):
-            target = {number(level[0]): level for level in wanted}
-            side = [level for price, level in target.items() if ladder.levels.get(price) != level]
-            for price, level in ladder.levels.items():
-                if price not in target:
-                    zero = "0" + level[1][level[1].index(".") :] if "." in level[1] else "0"
-                    zero = "".join("0" if digit.isdigit() else digit for digit in zero)
-                    side.append([level[0], zero, *("0" for _ in level[2:])])
-            changes.append(side)
-        return changes[0], changes[1]
+        return changed((list(self.bids.levels.values()), list(self.asks.levels.values())), (bids, asks))
 
     def sha256(self) -> str:
         """SHA-256 of `b <price> <qty>` lines from best to worst and then `a …` lines, as `cwts replay` computes it."""
@@ -133,3 +123,21 @@ class Book:
                 "".join(f"{mark} {plain(price)} {plain(ladder.quantity(price))}\n" for price in ladder).encode()
             )
         return digest.hexdigest()
+
+
+def changed(
+    before: tuple[Sequence[Level], Sequence[Level]], after: tuple[Sequence[Level], Sequence[Level]]
+) -> tuple[list[Level], list[Level]]:
+    """The changes (bids, asks) that turn the levels before into those after: quantity 0 for those that are gone."""
+    changes: list[list[Level]] = []
+    for old, new in zip(before, after, strict=True):
+        was = {number(level[0]): level for level in old}
+        target = {number(level[0]): level for level in new}
+        side = [level for price, level in target.items() if was.get(price) != level]
+        for price, level in was.items():
+            if price not in target:
+                zero = "0" + level[1][level[1].index(".") :] if "." in level[1] else "0"
+                zero = "".join("0" if digit.isdigit() else digit for digit in zero)
+                side.append([level[0], zero, *("0" for _ in level[2:])])
+        changes.append(side)
+    return changes[0], changes[1]

@@ -48,14 +48,23 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _port(text: str) -> int:
+    if not (text.isdecimal() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"a port from 0 to 65535 is expected, not {text!r}")
+    return int(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `cwts simulate`."""
     parser.add_argument("captures", nargs="+", metavar="CAPTURE", help="gzip or zstd lines '<recv_ns> <raw json>'")
-    parser.add_argument("--port", type=_whole, default=9000, help="0 takes a free one (default 9000)")
+    parser.add_argument("--port", type=_port, default=9000, help="0 takes a free one (default 9000)")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
     parser.add_argument("--tls", action="store_true", help="speak TLS with a certificate made for this run")
     parser.add_argument("--ca-file", metavar="FILE", help="where to write that certificate for clients to trust")
     parser.add_argument("--speed", type=_speed, default=1.0, metavar="X", help="times faster than recorded, or max")
+    parser.add_argument(
+        "--rate", type=_positive, default=0.0, metavar="N", help="messages a second, instead of the recorded pace"
+    )
     parser.add_argument("--clock", choices=("now", "recorded"), default="now", help="the time that the exchanges tell")
     parser.add_argument(
         "--start", choices=("now", "first", "command"), default="now", help="first: with the first subscription"
@@ -101,6 +110,7 @@ def main(args: argparse.Namespace) -> int:
         port=args.port,
         tls=context(args.ca_file) if args.tls else None,
         speed=args.speed,
+        rate=args.rate,
         clock=args.clock,
         start=args.start,
         loop=args.loop,

@@ -31,11 +31,13 @@ KINDS = {
     "cut": "the connection is dropped; with middle, in the middle of a message",
     "close": "the connection is closed as at the end of its 24 hours",
     "shutdown": "Binance announces serverShutdown and closes after `seconds`",
-    "handshake": "the next `count` connections end during the handshake; with status, they get that HTTP answer",
+    "handshake": "the next `count` connections end during the handshake; with status, they get that HTTP answer, and "
+    "with `seconds` the header Retry-After",
     # to the exchange
     "restart": "every connection is dropped, none is accepted for `seconds`; the market goes on meanwhile",
     "clock": "the exchange's clock is off by `offset_ms` (behind: negative)",
-    "limit": "the next `count` requests are over the rate limit (429, -1003, 50011); with banned, 418",
+    "limit": "the next `count` requests are over the rate limit (429, -1003, 50011, 60014); with banned, 418; with "
+    "`seconds`, so are all for so long, and Binance tells it",
     "old_snapshot": "the next `count` depth snapshots are `seconds` old (default 5)",
     "late_snapshot": "the next `count` depth snapshots are answered `seconds` late; on OKX updates come before them",
     "reset": "OKX: the next update's seqId is lower than its prevSeqId, which is legal",

@@ -4,6 +4,9 @@ channels.
 * `/ws/v5/public`, `/private` (login first) and `/business`; text `ping` is answered with `pong`; 30 s without any
   message in either direction end a connection. A subscription is acknowledged, then the snapshot comes in band with
   `prevSeqId` -1.
+* `books` and `books-l2-tbt` are the best 400 levels a side, `books50-l2-tbt` the best 50: a level that drops out of
+  them is deleted by an update, one that comes in is added (so it is in the recordings: a side that has 400 levels
+  keeps 400). What happens further down is not sent.
 * Every update continues the chain (`prevSeqId` is the last `seqId`); a recording without ids gets a chain of its own.
   `checksum` is 0, as since 2026, unless the simulator was told to compute it.
 * Orders over the WebSocket name the instrument by `instIdCode`; `instId` is no longer taken there, but is over REST.
@@ -24,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from cwts.simulator import accounts
-from cwts.simulator.book import ASK, BID, ZERO, Level, number, plain
+from cwts.simulator.book import ASK, BID, ZERO, Level, changed, number, plain
 from cwts.simulator.desk import Desk, Refusal
 from cwts.simulator.exchange import Exchange, Market
 from cwts.simulator.tape import OKX_BOOKS
@@ -40,7 +43,8 @@ if TYPE_CHECKING:
     from cwts.simulator.tape import Message
 
 HEALTH = Health(idle=30)
-INCREMENTAL = ("books", "books-l2-tbt", "books50-l2-tbt")
+INCREMENTAL = {"books": 400, "books-l2-tbt": 400, "books50-l2-tbt": 50}  # channel → levels a side
+BY_TYPE = ("instruments", "status", "liquidation-orders")  # subscribed to by instType
 PUBLIC = {*INCREMENTAL, "books5", "bbo-tbt", "trades", "tickers", "instruments", "mark-price", "liquidation-orders"}
 PUBLIC |= {"funding-rate", "status", "price-limit", "open-interest"}
 PRIVATE = {"orders", "account", "positions", "balance_and_position", "fills"}
@@ -71,10 +75,12 @@ class Okx(Exchange):
     def __init__(self, sim: Simulator) -> None:
         super().__init__(sim)
         self.desk = Desk(self, self._event)
-        self._listeners: dict[tuple[str, str], dict[Peer, dict[str, str]]] = {}  # (instId, channel)
+        self._listeners: dict[tuple[str, str], dict[Peer, dict[str, str]]] = {}  # (instId or instType, channel)
+        self._sent: dict[tuple[str, int], int] = {}  # (instId, depth) → seqId of the newest update of that depth
         self._private: dict[Peer, list[dict[str, str]]] = {}
         self._updated: dict[str, float] = {}
         self._tops: dict[tuple[str, str], object] = {}
+        self._refuse_until = 0.0  # monotonic; every request before is refused
 
     def open_desk(self, market: Market) -> None:
         """Orders for a market are taken here."""
@@ -90,6 +96,9 @@ class Okx(Exchange):
             finest = next((channel for channel in OKX_BOOKS if channel in market.kinds), kind)
             if kind == finest:
                 self._book(market, message, rows[0])
+        elif kind == "liquidation-orders":
+            rows = [row | {"details": self._restamped(row.get("details", []))} for row in self._restamped(rows)]
+            self._publish(str(rows[0].get("instType", "")), kind, {"data": rows})
         elif not market.ready:
             return
         elif kind in ("trades", "trades-all"):
@@ -137,13 +146,29 @@ class Okx(Exchange):
 
     def _send_book(self, market: Market, bids: list[Level], asks: list[Level], last: int, ts: str) -> None:
         previous, symbol = market.book.last_id, market.symbol
+        heard = {depth for channel, depth in INCREMENTAL.items() if (symbol, channel) in self._listeners}
+        most = max(map(len, market.book.sides))
+        tops = {depth: self._top(market, depth) for depth in heard}
         market.apply(bids, asks, last)
         market.remember(self.tape_s)
         self._updated[symbol] = time.monotonic()
         row = {"asks": asks, "bids": bids, "ts": ts, "checksum": self._checksum(market)}
-        row |= {"seqId": last, "prevSeqId": previous}
-        for channel in INCREMENTAL:
-            self._publish(symbol, channel, {"action": "update", "data": [row]})
+        most = max(most, *map(len, market.book.sides))
+        for depth in set(INCREMENTAL.values()):
+            before = self._sent.pop((symbol, depth), previous)
+            if depth not in heard:
+                continue  # who comes later begins with the book's own id
+            changes = (bids, asks)
+            if most > depth:
+                changes = changed(tops[depth], self._top(market, depth))
+                if not any(changes) and (bids or asks):
+                    self._sent[symbol, depth] = before  # below the last level: the chain does not know of it
+                    continue
+            self._sent[symbol, depth] = last
+            update = row | {"bids": changes[0], "asks": changes[1], "seqId": last, "prevSeqId": before}
+            for channel, levels in INCREMENTAL.items():
+                if levels == depth:
+                    self._publish(symbol, channel, {"action": "update", "data": [update]})
         for channel, depth in (("books5", 5), ("bbo-tbt", 1)):
             if (symbol, channel) in self._listeners:
                 top = self._top(market, depth)
@@ -199,17 +224,19 @@ class Okx(Exchange):
             for peer, arg in list(listeners.items()):
                 peer.push(_dumps({"arg": arg} | content), symbol, channel)
 
-    def _snapshot_row(self, market: Market) -> dict[str, Any]:
+    def _snapshot_row(self, market: Market, depth: int) -> dict[str, Any]:
         old = self.sim.armed.take("old_snapshot", self.name, symbol=market.symbol)
-        bids, asks, last = market.snapshot(None, (old.seconds or 5.0) if old else 0.0)
+        bids, asks, last = market.snapshot(depth, (old.seconds or 5.0) if old else 0.0)
         row = {"asks": asks, "bids": bids, "ts": str(self.now_ms()), "checksum": self._checksum(market)}
+        if not old:
+            last = self._sent.get((market.symbol, depth), last)
         return row | {"seqId": last, "prevSeqId": -1}
 
     def _subscribe(self, peer: Peer, arg: dict[str, str], request_id: object) -> None:
         channel, symbol = arg.get("channel", ""), arg.get("instId", "")
         known = {"public": PUBLIC, "private": PRIVATE, "business": BUSINESS}[peer.endpoint]
         market = self.markets.get(symbol)
-        by_type = channel in ("instruments", "status", "liquidation-orders")
+        by_type = channel in BY_TYPE
         wrong = channel not in known and not (
             peer.endpoint == "business" and re.match(r"(mark-price-|index-)?candle", channel)
         )
@@ -236,7 +263,7 @@ class Okx(Exchange):
         if _name(arg) in peer.streams:
             return
         peer.streams[_name(arg)] = None
-        self._listeners.setdefault((symbol, channel), {})[peer] = arg
+        self._listeners.setdefault(_topic(arg), {})[peer] = arg
         self.sim.subscribed()
         if channel == "instruments":
             rows = [m.row for m in self.markets.values() if m.row["instType"] == arg.get("instType")]
@@ -248,7 +275,8 @@ class Okx(Exchange):
 
             def snapshot() -> None:
                 # with what is pushed, not with the replies, so that it cannot be overtaken by an update
-                message = {"arg": arg, "action": "snapshot", "data": [self._snapshot_row(market)]}
+                row = self._snapshot_row(market, INCREMENTAL[channel])
+                message = {"arg": arg, "action": "snapshot", "data": [row]}
                 peer.push(_dumps(message), symbol, channel)
 
             if late:
@@ -264,7 +292,7 @@ class Okx(Exchange):
     def _unsubscribe(self, peer: Peer, arg: dict[str, str], request_id: object) -> None:
         peer.reply(self._acknowledged("unsubscribe", arg, peer, request_id))
         peer.streams.pop(_name(arg), None)
-        key = arg.get("instId", ""), arg.get("channel", "")
+        key = _topic(arg)
         if key in self._listeners:
             self._listeners[key].pop(peer, None)
             if not self._listeners[key]:
@@ -318,7 +346,7 @@ class Okx(Exchange):
             return
         request_id = request.get("id")
         op, args = request.get("op"), request.get("args")
-        if self.sim.armed.take("limit", self.name, peer.endpoint):
+        if self._over_limit(str(op), peer.endpoint):
             peer.reply(self._error("60014", "Requests too frequent", peer, request_id))
         elif not isinstance(args, list) or not args or not all(isinstance(arg, dict) for arg in args):
             peer.reply(self._error("60012", f"Invalid request: {shown}", peer, request_id))
@@ -336,6 +364,19 @@ class Okx(Exchange):
                 peer.later(0, lambda: self._operate(peer, request_id, op, args))
         else:
             peer.reply(self._error("60012", f"Invalid request: {shown}", peer, request_id))
+
+    def _over_limit(self, request: str, endpoint: str) -> bool:
+        """Whether a request is refused as one too many."""
+        if time.monotonic() < self._refuse_until:
+            self.sim.note("asked too early", exchange=self.name, request=request)
+            return True
+        fault = self.sim.armed.take("limit", self.name, endpoint)
+        if fault is None:
+            return False
+        self.sim.note("fault hits", fault="limit", exchange=self.name, request=request)
+        if fault.seconds:
+            self._refuse_until = time.monotonic() + fault.seconds
+        return True
 
     def _login(self, peer: Peer, arg: dict[str, Any]) -> None:
         key = self.sim.accounts.keys.get(str(arg.get("apiKey", "")))
@@ -710,10 +751,10 @@ class Okx(Exchange):
 
     def _keepalive(self, market: Market) -> None:
         self._updated[market.symbol] = time.monotonic()
-        last = market.book.last_id
         row = {"asks": [], "bids": [], "ts": str(self.now_ms()), "checksum": self._checksum(market)}
-        row |= {"seqId": last, "prevSeqId": last}
-        for channel in INCREMENTAL:
+        for channel, depth in INCREMENTAL.items():
+            last = self._sent.get((market.symbol, depth), market.book.last_id)
+            row |= {"seqId": last, "prevSeqId": last}
             self._publish(market.symbol, channel, {"action": "update", "data": [row]})
 
     def _ticker(self, market: Market) -> dict[str, Any]:
@@ -742,7 +783,7 @@ class Okx(Exchange):
         status = 200
         answer: dict[str, Any] = {"code": "0", "msg": "", "data": []}
         try:
-            if self.sim.armed.take("limit", self.name):
+            if self._over_limit(path, "rest"):
                 raise OkxError("50011", "Too Many Requests", 429)
             answer["data"] = await self._requested(request, path, body)
         except OkxError as error:
@@ -758,8 +799,8 @@ class Okx(Exchange):
         public: dict[str, Callable[[dict[str, str]], Any]] = {
             "/api/v5/public/time": lambda _q: [{"ts": str(self.now_ms())}],
             "/api/v5/public/instruments": self._instruments,
-            "/api/v5/market/books": self._books,
-            "/api/v5/market/books-full": self._books,
+            "/api/v5/market/books": lambda q: self._books(q, 400),
+            "/api/v5/market/books-full": lambda q: self._books(q, 5000),
             "/api/v5/market/ticker": lambda q: [self._ticker(self._known(q))],
             "/api/v5/market/tickers": lambda q: [
                 self._ticker(m)
@@ -867,12 +908,13 @@ class Okx(Exchange):
             if m.row["instType"] == query["instType"] and query.get("instId", m.symbol) == m.symbol
         ]
 
-    def _books(self, query: dict[str, str]) -> list[dict[str, Any]]:
+    def _books(self, query: dict[str, str], most: int) -> list[dict[str, Any]]:
         market = self._known(query)
-        size = query.get("sz", "1")
-        row = self._snapshot_row(market)
-        depth = min(int(size), 5000) if size.isdecimal() else 1
-        return [{"asks": row["asks"][:depth], "bids": row["bids"][:depth], "ts": row["ts"], "seqId": row["seqId"]}]
+        size = query.get("sz") or "1"
+        if not size.isdecimal() or not 1 <= int(size) <= most:
+            raise OkxError("51000", "Parameter sz error")
+        row = self._snapshot_row(market, int(size))
+        return [{"asks": row["asks"], "bids": row["bids"], "ts": row["ts"], "seqId": row["seqId"]}]
 
     def _trades(self, query: dict[str, str]) -> list[dict[str, Any]]:
         market = self._known(query)
@@ -884,6 +926,11 @@ class Okx(Exchange):
             }
             for t in list(market.trades)[-limit:][::-1]
         ]  # fmt: skip
+
+
+def _topic(arg: dict[str, str]) -> tuple[str, str]:
+    channel = arg.get("channel", "")
+    return (arg.get("instType", "") if channel in BY_TYPE else arg.get("instId", "")), channel
 
 
 def _name(arg: dict[str, str]) -> str:

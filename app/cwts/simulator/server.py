@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import ssl
 import time
 from dataclasses import replace
@@ -27,6 +28,7 @@ from cwts.simulator.faults import ARMED, CONNECTION, KINDS, WIRE, Armed, Fault, 
 from cwts.simulator.okx import Okx
 from cwts.simulator.rows import instrument_row
 from cwts.simulator.tape import Tape
+from cwts.simulator.wire import MAX_WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
     from cwts.simulator.wire import Peer
 
+MAX_BURST = MAX_WAITING - 50_000  # what the streams that are derived from a message add must fit too
+MAX_HOLD_S = 15.0  # a client would rightly take a longer silence for a dead connection
 EXCHANGES = ("binance", "binance-usdm", "binance-coinm", "okx")
 
 HOSTS = {
@@ -87,7 +91,8 @@ class Simulator:
 
     `speed` is how many times faster than recorded (0: as fast as the clients take it), `clock` whether the exchanges
     tell this machine's time or the recording's, `start` when the replay begins: "now", with the "first" subscription,
-    or on "command" (`play()`). `compress` divides the 24 hours, the ping intervals and the like. Raises InputError.
+    or on "command" (`play()`). `rate`, if not 0, is messages a second instead of the recording's own pace. `compress`
+    divides the 24 hours, the ping intervals and the like. Raises InputError.
     """
 
     def __init__(
@@ -98,6 +103,7 @@ class Simulator:
         port: int = 0,
         tls: ssl.SSLContext | None = None,
         speed: float = 1.0,
+        rate: float = 0.0,
         clock: Literal["now", "recorded"] = "now",
         start: Literal["now", "first", "command"] = "now",
         loop: bool = False,
@@ -111,12 +117,15 @@ class Simulator:
         faults: Iterable[Fault] = (),
         seed: int = 0,
     ) -> None:
-        if not (speed >= 0 and compress > 0 and latency_ms >= 0):
-            raise InputError("speed and latency must not be negative, and compress must be above 0")
+        if not (speed >= 0 and rate >= 0 and compress > 0 and latency_ms >= 0):
+            raise InputError("speed, rate and latency must not be negative, and compress must be above 0")
         self.tape = Tape(captures, limit=lines)
         self.host, self.port = host, port
         self.tls = tls
         self.pace = speed
+        self.rate = rate
+        self._unpaused = asyncio.Event()
+        self._unpaused.set()
         self.clock = clock
         self.start_when = start
         self.loop = loop
@@ -129,11 +138,16 @@ class Simulator:
         self.events: list[dict[str, Any]] = []
         self.played = 0  # messages of the tape
         self.finished = asyncio.Event()
-        self._files = [(path, _read(path)) for path in instruments]
+        self._files = [(path, _json(path)) for path in instruments]
         self._script = sorted(faults, key=lambda fault: (fault.at or 0.0, fault.message or 0))
         self._connections = 0
         self._go = asyncio.Event()
         self._restarting = False
+        self._back_at = 0.0  # monotonic; when a restart is over
+        self._origin: float | None = None  # monotonic; where the tape's (or the rate's) zero lies at the present pace
+        self._in_step = 0  # messages since that zero, at a rate
+        self._burst = 0  # messages that are still to be made while all connections are held
+        self._held_until = 0.0  # monotonic; 0: they are not
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
@@ -216,19 +230,12 @@ class Simulator:
     async def _replay(self) -> None:
         await self._go.wait()
         while True:
-            began = time.monotonic()
             due = 0.0
+            self._origin = time.monotonic()
+            self._in_step = 0
             while self._next is not None:
                 due, message = self._next
-                if self.pace:
-                    wait = began + due / self.pace - time.monotonic()
-                    if wait > 0.0005:
-                        await asyncio.sleep(wait)
-                    elif self.played % 64 == 0:
-                        await asyncio.sleep(0)
-                elif self.played % 16 == 0:
-                    await asyncio.sleep(0)
-                    await self._taken()
+                await self._turn(due)
                 exchange = self._exchanges[message.exchange]
                 exchange.tape_s = due
                 if self._script:
@@ -245,6 +252,7 @@ class Simulator:
             await asyncio.sleep(0)
             if self._next is None:
                 break
+        self._hold(False)
         self.note("the recording is over", messages=self.played)
         for fault in self._script:
             if fault.message is None:
@@ -252,6 +260,62 @@ class Simulator:
                 self.fault(fault)
         self._script = []
         self.finished.set()
+
+    async def _turn(self, due: float) -> None:
+        """Waits until the next message is due."""
+        await self._unpaused.wait()
+        if self._burst:
+            self._burst -= 1
+            if not self._burst or (self._held_until and time.monotonic() > self._held_until):
+                self._hold(False)
+            if self.played % 256 == 0:
+                await asyncio.sleep(0)
+        elif self.rate or self.pace:
+            while True:
+                now = time.monotonic()
+                at = self._in_step / self.rate if self.rate else due / self.pace if self.pace else 0.0
+                if self._origin is None:
+                    self._origin = now - at
+                wait = self._origin + at - now
+                if wait <= 0.0005:
+                    break
+                await asyncio.sleep(min(wait, 0.25))  # the pace may change meanwhile
+            self._in_step += 1
+            if self.played % 64 == 0:
+                await asyncio.sleep(0)
+        elif self.played % 16 == 0:
+            await asyncio.sleep(0)
+            await self._taken()
+
+    def set_pace(
+        self, *, speed: float | None = None, rate: float | None = None, paused: bool | None = None, burst: int = 0
+    ) -> None:
+        """Changes how fast the tape plays. `speed` ends a `rate`.
+
+        `burst`: so many messages are made without any wait while nothing is sent, and then sent at once, as fast as
+        the clients' sockets take them; what 15 s are too short for follows without a wait. Raises InputError.
+        """
+        if not (speed is None or speed >= 0) or not (rate is None or rate > 0):
+            raise InputError("a speed must not be negative, and a rate must be above 0")
+        if not 0 <= burst <= MAX_BURST:
+            raise InputError(f"a burst of 1 to {MAX_BURST:,} messages is possible, not {burst}")
+        if speed is not None:
+            self.pace, self.rate = speed, 0.0
+        if rate is not None:
+            self.rate = rate
+        if paused is not None:
+            (self._unpaused.clear if paused else self._unpaused.set)()
+        self._origin, self._in_step = None, 0
+        if burst:
+            self._burst = burst
+            self._hold(True)
+        self.note("pace", speed=self.pace, rate=self.rate, paused=not self._unpaused.is_set(), burst=burst)
+
+    def _hold(self, on: bool) -> None:
+        self._held_until = time.monotonic() + MAX_HOLD_S if on else 0.0
+        for exchange in self._exchanges.values():
+            for peer in exchange.peers.values():
+                peer.hold(on)
 
     async def _taken(self) -> None:
         """Waits for the clients, so that "as fast as they take it" overruns nobody."""
@@ -386,7 +450,10 @@ class Simulator:
             if request.transport is not None:
                 request.transport.abort()
             raise web.HTTPServiceUnavailable
-        return await self._exchanges[name].serve(request, path)
+        response = await self._exchanges[name].serve(request, path)
+        if not response.prepared:
+            response.headers["Access-Control-Allow-Origin"] = "*"  # pages may read what REST answers
+        return response
 
     async def connected(
         self,
@@ -400,7 +467,8 @@ class Simulator:
         if fault is not None:
             self.note("handshake refused", exchange=exchange.name, endpoint=peer.endpoint, status=fault.status)
             if fault.status:
-                return web.Response(status=fault.status)
+                headers = {"Retry-After": str(math.ceil(fault.seconds))} if fault.seconds else {}
+                return web.Response(status=fault.status, headers=headers)
             transport = peer.request.transport
             if transport is not None:
                 transport.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: webso")
@@ -435,13 +503,19 @@ class Simulator:
                 exchange.fault(fault)
 
     async def _restart(self, fault: Fault) -> None:
+        self._back_at = max(self._back_at, time.monotonic() + fault.seconds)
+        if self._restarting:
+            return  # another restart meanwhile: it takes as long as the later of the two
         self._restarting = True
         for exchange in self._exchanges.values():
             for peer in list(exchange.peers.values()):
                 peer.cut()
         if self._site is not None:
             await self._site.stop()
-        await asyncio.sleep(fault.seconds)
+        while True:
+            await asyncio.sleep(max(0.0, self._back_at - time.monotonic()))
+            if time.monotonic() >= self._back_at:
+                break
         self._restarting = False
         await self._listen()
         self.note("back")
@@ -492,7 +566,9 @@ class Simulator:
                 for item in body if isinstance(body, list) else [body]:
                     self.fault(parse_fault(item))
                 return {"ok": True}
-        raise InputError(f"there is no /control/{what}: it has state, events, book, faults, fault, play")
+            self.set_pace(**_pace(body))
+            return self.state()
+        raise InputError(f"there is no /control/{what}: it has state, events, book, faults, fault, play, speed")
 
     def state(self) -> dict[str, Any]:
         """What is going on, as plain JSON values."""
@@ -501,6 +577,9 @@ class Simulator:
             "finished": self.finished.is_set(),
             "started": self._go.is_set(),
             "speed": self.pace,
+            "rate": self.rate,
+            "paused": not self._unpaused.is_set(),
+            "burst": self._burst,
             "armed": len(self.armed),
             "exchanges": {
                 name: {
@@ -528,6 +607,20 @@ class Simulator:
         }
 
 
+def _pace(body: object) -> dict[str, Any]:
+    """What `POST /control/speed` asks for: `{"speed": 2}`, `{"rate": 1000}`, `{"paused": true}`, `{"burst": 5000}`."""
+    real: tuple[type, ...] = (int, float)
+    kinds = {"speed": real, "rate": real, "paused": (bool,), "burst": (int,)}
+    if not isinstance(body, dict) or not body or not set(body) <= set(kinds):
+        raise InputError(f"a pace is an object with {', '.join(kinds)}, not {json.dumps(body)}")
+    for name, value in body.items():
+        if (name, value) == ("speed", "max"):
+            continue
+        if not isinstance(value, kinds[name]) or isinstance(value, bool) != (name == "paused"):
+            raise InputError(f"{name} cannot be {json.dumps(value)}")
+    return {name: 0.0 if value == "max" else value for name, value in body.items()}
+
+
 def _read(path: str | Path) -> bytes:
     from pathlib import Path
 
@@ -535,6 +628,15 @@ def _read(path: str | Path) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
+
+
+def _json(path: str | Path) -> bytes:
+    data = _read(path)
+    try:
+        json.loads(data)
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error})") from error
+    return data
 
 
 def _row(data: bytes, symbol: str) -> dict[str, Any]:

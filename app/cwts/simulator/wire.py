@@ -71,7 +71,8 @@ class Peer:
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
-        self._hold_until = 0.0  # monotonic; output waits
+        self._held = False  # output waits until it is let go …
+        self._hold_until = 0.0  # … or until this moment, monotonic
         self._deaf_until = 0.0  # … and pings are not answered
         self._rate: tuple[float, float] | None = None  # bytes a second, until
         self._kept: bytes | None = None  # a message that waits for its successor
@@ -122,7 +123,8 @@ class Peer:
 
     async def drained(self) -> None:
         """Waits until not much is waiting to be sent, if the connection is not being held up on purpose."""
-        if len(self._out) > 512 and not self.closed and time.monotonic() >= self._hold_until and not self._rate:
+        held = self._held or time.monotonic() < self._hold_until
+        if len(self._out) > 512 and not self.closed and not held and not self._rate:
             with contextlib.suppress(TimeoutError):  # one client that takes nothing must not stop the exchange
                 async with asyncio.timeout(1.0):
                     await self._drained.wait()
@@ -168,6 +170,11 @@ class Peer:
             self.cut(middle=fault.middle)
         elif fault.kind == "close":
             self.close(1008, b"disconnected")
+        self._wake.set()
+
+    def hold(self, on: bool) -> None:
+        """Keeps back what is sent, or lets it go unless a fault keeps it back as well."""
+        self._held = on
         self._wake.set()
 
     # -- ends ---------------------------------------------------------------------------------------------------------
@@ -274,10 +281,10 @@ class Peer:
                     if self.closed:
                         return
                 now = time.monotonic()
-                if self._hold_until > now:
+                if self._held or self._hold_until > now:
                     self._wake.clear()
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(min(self._hold_until - now, 1.0)):
+                        async with asyncio.timeout(1.0 if self._held else min(self._hold_until - now, 1.0)):
                             await self._wake.wait()
                     continue
                 kind, data = out.popleft()

@@ -13,7 +13,8 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from picows import WSCloseCode, WSFrame, WSHandshakeError, WSInvalidURL, WSListener, WSMsgType, WSTransport, ws_connect
@@ -88,15 +89,34 @@ def explain(error: BaseException, url: str) -> tuple[str, bool]:
     return f"{host}: {type(error).__name__}: {error}", False
 
 
-def fetch(url: str, context: ssl.SSLContext | None = None) -> tuple[int, bytes]:
-    """GET: the status and the body, also of an error. Raises OSError."""
+class Answer(NamedTuple):
+    """An HTTP answer; `retry_ns`: how long the server asks us to wait."""
+
+    status: int
+    body: bytes
+    retry_ns: int = 0
+
+
+def retry_after(header: str | None) -> int:
+    """The header Retry-After (seconds, or a date) in nanoseconds; 0 where there is none."""
+    text = (header or "").strip()
+    if text.isdecimal():
+        return int(text[:9]) * SECOND
+    try:
+        return max(0, int((parsedate_to_datetime(text).timestamp() - time.time()) * SECOND))
+    except (ValueError, TypeError):
+        return 0
+
+
+def fetch(url: str, context: ssl.SSLContext | None = None) -> Answer:
+    """GET: the answer, also an error's. Raises OSError."""
     request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT, "Accept": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=HTTP_TIMEOUT_S, context=context) as answer:
-            return int(answer.status), answer.read(MAX_ANSWER)
+            return Answer(int(answer.status), answer.read(MAX_ANSWER))
     except urllib.error.HTTPError as error:
         with error:
-            return int(error.code), error.read(MAX_ANSWER)
+            return Answer(int(error.code), error.read(MAX_ANSWER), retry_after(error.headers.get("Retry-After")))
 
 
 class _Listener(WSListener):
@@ -359,21 +379,23 @@ class NativeHost:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a connection dies of is told in one line
             why, hopeless = explain(error, url)
+            answer = error.response if isinstance(error, WSHandshakeError) else None
+            wait = retry_after(answer.headers.get("Retry-After")) if answer is not None else 0
             self._transports.pop(link, None)
-            self.session.closed(self._now(), link, why, hopeless=hopeless)
+            self.session.closed(self._now(), link, why, hopeless=hopeless, retry_ns=wait)
             self._work()
             self.flush()
         finally:
             self._connecting.pop(link, None)
 
     async def _fetch(self, request: int, url: str) -> None:
-        status, body, why = 0, b"", ""
+        status, body, wait, why = 0, b"", 0, ""
         try:
-            status, body = await asyncio.to_thread(fetch, url, self._context)
+            status, body, wait = await asyncio.to_thread(fetch, url, self._context)
         except Exception as error:  # noqa: BLE001 - as above
             why = explain(error, url)[0]
         now = self._now()
-        instrument = self.session.fetched(now, request, status, body, why)
+        instrument = self.session.fetched(now, request, status, body, why, retry_ns=wait)
         if instrument != DROP:
             self.sinks[instrument].push(now, 14, body)
             self._dirty.add(instrument)

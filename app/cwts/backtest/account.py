@@ -1,0 +1,257 @@
+"""Runs recordings through the engine and keeps what its paper account did: equity a second, every order and trade.
+
+The engine's account is the only one: nothing here simulates a fill. Owns the collecting; `metrics` judges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cwts.config import Settings, build_config
+from cwts.errors import InputError
+from cwts.kernel import Engine, layout
+from cwts.recording import FRAME, Recording
+from cwts.replay import Setup, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from cwts.instruments import Instrument
+
+E8 = 1e8
+SECOND = 1_000_000_000
+_TOLD = layout.Event.FILL | layout.Event.ACTION | layout.Event.REJECT
+_ENDED = (layout.OrderState.FILLED, layout.OrderState.PARTLY_FILLED)
+
+
+@dataclass(frozen=True)
+class Order:
+    """An order that has ended, as the account kept it. Money in 10^-8 of the settlement asset."""
+
+    id: int
+    state: int
+    buy: bool
+    reason: int
+    created_ns: int
+    done_ns: int
+    price: float  # average paid, in the quote asset; 0: nothing was filled
+    touch: float  # when it was decided
+    filled: int  # quantity units
+    notional_e8: int
+    fee_e8: int
+    reduce_only: bool
+
+
+@dataclass(frozen=True)
+class Trade:
+    """From flat to flat. `net_e8` is the account's own: equity after the close less equity before the opening."""
+
+    buy: bool
+    opened_ns: int
+    closed_ns: int
+    entry: float
+    exit: float
+    qty: int  # quantity units, bought or sold to open
+    notional_e8: int  # paid to open
+    fee_e8: int
+    net_e8: int
+
+    @property
+    def gross_e8(self) -> int:
+        """Before fees, slippage included."""
+        return self.net_e8 + self.fee_e8
+
+
+@dataclass
+class Run:
+    """What came of a run. The arrays have one entry a second: its end, equity (10^-8), best bid and ask (0: none)."""
+
+    setup: Setup
+    second: NDArray[np.int64]
+    equity_e8: NDArray[np.int64]
+    bid: NDArray[np.float64]
+    ask: NDArray[np.float64]
+    orders: list[Order] = field(default_factory=list)
+    trades: list[Trade] = field(default_factory=list)
+    capital_e8: int = 0
+    end_e8: int = 0  # equity at the end
+    open_e8: int = 0  # of that, what no closed trade explains: an open position, and on spot the dust of fees
+    fees_e8: int = 0
+    slippage_e8: int = 0
+    turnover_e8: int = 0
+    drawdown_e8: int = 0
+    open_since_ns: int = 0  # 0: flat at the end
+    first_ns: int = 0
+    last_ns: int = 0
+    messages: int = 0
+    captures: tuple[str, ...] = ()
+
+
+def open_captures(
+    paths: Sequence[str], exchange: str, symbol: str, instrument: Instrument | None, settings: Settings
+) -> tuple[list[Recording], Setup]:
+    """The recordings in the order of their times, and one setup that fits them all. Raises InputError."""
+    found = []
+    for path in paths:
+        recording = Recording(path)
+        found.append((prepare(recording, exchange, symbol, instrument=instrument, settings=settings), recording))
+    found.sort(key=lambda pair: pair[0].survey.first_ns)
+    setup = found[0][0]
+    one = setup.instrument
+    for other, _ in found[1:]:
+        one = one.with_decimals(other.instrument.price_decimals, other.instrument.qty_decimals)
+    config = build_config(one, settings, setup.survey.reference_price)
+    return [recording for _, recording in found], replace(setup, instrument=one, settings=settings, config=config)
+
+
+def run(
+    recordings: Sequence[Recording],
+    setup: Setup,
+    *,
+    kernel: str = "native",
+    progress: Callable[[float], None] | None = None,
+) -> Run:
+    """Feeds every message by itself, so that no order and no close is missed. Raises InputError where times overlap."""
+    engine = Engine(setup.config, kernel=kernel)
+    book = _Book(engine, setup)
+    total = sum(recording.bytes_total for recording in recordings) or 1
+    done = last = first = messages = 0
+    for recording in recordings:
+        fresh = True
+        for batch in recording.batches():
+            view, at = memoryview(batch), 0
+            while at < len(view):
+                ns, length = FRAME.unpack_from(view, at)[:2]
+                if fresh and ns < last:
+                    raise InputError(f"{recording.name}: begins before the recording before it ends")
+                fresh = False
+                first = first or ns
+                if ns // SECOND > book.second:
+                    book.sample(ns // SECOND)
+                last = max(last, ns)
+                end = at + FRAME.size + (length + 7 & ~7)
+                events = engine.feed(view[at:end])
+                if events & _TOLD:
+                    book.look(filled=bool(events & layout.Event.FILL))
+                at = end
+                messages += 1
+            if progress:
+                progress((done + recording.bytes_read) / total)
+        done += recording.bytes_total
+    result = book.close()
+    result.first_ns, result.last_ns, result.messages = first, last, messages
+    result.captures = tuple(recording.name for recording in recordings)
+    return result
+
+
+class _Book:
+    """Reads the engine's account when it has moved."""
+
+    def __init__(self, engine: Engine, setup: Setup) -> None:
+        view = engine.view
+        self.setup = setup
+        self.account, self.sync = view["account"], view["sync"]
+        self.touch = view["sync"]["touch"]
+        self.config = view["config"]
+        self.scale = 10.0**setup.instrument.price_decimals
+        self.second = 0
+        self.rows: list[tuple[int, int, float, float]] = []
+        self.orders: list[Order] = []
+        self.trades: list[Trade] = []
+        self.legs: list[Order] = []  # of the trade that is open
+        self.realised = self.closed = self.seen = 0
+        self.lot_e8 = int(self.config["lot_size"]) * 10 ** max(0, 8 - setup.instrument.qty_decimals)
+
+    def sample(self, second: int) -> None:
+        """A second has ended."""
+        if self.second:
+            good = bool(self.sync["synced"])
+            bid, ask = ((float(t["price"]) / self.scale if good and t["qty"] > 0 else 0.0) for t in self.touch)
+            self.rows.append((self.second, int(self.account["equity_e8"]), bid, ask))
+        self.second = second
+
+    def look(self, *, filled: bool) -> None:
+        """Orders that have ended; and the trade, if one was closed."""
+        ring = self.account["order"]
+        while self.seen < int(self.account["orders"]):
+            row = ring[self.seen % len(ring)]
+            if row["state"] == layout.OrderState.SENT:
+                break
+            self.seen += 1
+            order = self._order(row)
+            self.orders.append(order)
+            if order.state in _ENDED:
+                self.legs.append(order)
+        closes = int(self.account["wins"]) + int(self.account["losses"])
+        if filled and closes > self.closed:
+            self.closed = closes
+            realised = int(self.account["realised_e8"])
+            self.trades.append(self._trade(realised - self.realised))
+            self.realised, self.legs = realised, []
+
+    def _order(self, row: np.void) -> Order:
+        filled, notional = int(row["filled"]), int(row["notional_e8"])
+        return Order(
+            int(row["id"]),
+            int(row["state"]),
+            int(row["side"]) == layout.Side.BID,
+            int(row["reason"]),
+            int(row["created_ns"]),
+            int(row["done_ns"]),
+            price_of(self.setup.instrument, filled, notional),
+            int(row["touch"]) / self.scale,
+            filled,
+            notional,
+            int(row["fee_e8"]),
+            bool(row["reduce_only"]),
+        )
+
+    def _trade(self, net_e8: int) -> Trade:
+        opening = [leg for leg in self.legs if not leg.reduce_only]
+        closing = [leg for leg in self.legs if leg.reduce_only]
+        one = self.setup.instrument
+        sums = [(sum(leg.filled for leg in legs), sum(leg.notional_e8 for leg in legs)) for legs in (opening, closing)]
+        entry, leave = (price_of(one, qty, notional) for qty, notional in sums)
+        return Trade(
+            opening[0].buy, opening[0].done_ns, self.legs[-1].done_ns, entry, leave, sums[0][0], sums[0][1],
+            sum(leg.fee_e8 for leg in self.legs), net_e8,
+        )  # fmt: skip
+
+    def close(self) -> Run:
+        """The end: what is still open stays open, marked at the touch."""
+        self.sample(self.second + 1)
+        self.look(filled=True)
+        columns = list(zip(*self.rows, strict=True)) or [(), (), (), ()]
+        end, capital = int(self.account["equity_e8"]), int(self.config["capital_e8"])
+        held = abs(int(self.account["position_e8"])) >= self.lot_e8
+        return Run(
+            setup=self.setup,
+            second=np.array(columns[0], np.int64),
+            equity_e8=np.array(columns[1], np.int64),
+            bid=np.array(columns[2], np.float64),
+            ask=np.array(columns[3], np.float64),
+            orders=self.orders,
+            trades=self.trades,
+            capital_e8=capital,
+            end_e8=end,
+            open_e8=end - capital - self.realised,
+            fees_e8=int(self.account["fees_e8"]),
+            slippage_e8=int(self.account["slippage_e8"]),
+            turnover_e8=int(self.account["turnover_e8"]),
+            drawdown_e8=int(self.account["drawdown_e8"]),
+            open_since_ns=int(self.account["opened_ns"]) if held else 0,
+        )
+
+
+def price_of(instrument: Instrument, qty: int, notional_e8: int) -> float:
+    """The average price of `qty` quantity units that cost `notional_e8`."""
+    amount = qty / 10.0**instrument.qty_decimals * float(instrument.contract_size)
+    money = notional_e8 / E8
+    if not amount or not money:
+        return 0.0
+    return amount / money if instrument.contract == "inverse" else money / amount

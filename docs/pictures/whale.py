@@ -1,0 +1,120 @@
+"""Draws whale.svg (a recording with its whales and nests) and whale-roc.svg (planted whales). Needs matplotlib.
+
+python docs/pictures/whale.py, from the repository's root.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "app"), str(ROOT / "tests")]
+
+from cwts.kernel import Engine, layout  # noqa: E402
+from market import (  # noqa: E402
+    CAPTURES,
+    SECOND,
+    frame,
+    lines_of,
+    setup_of,
+)
+from whale_scenes import Plan, background, cluster_sizes, detect, planted  # noqa: E402
+
+GREY, BUY, SELL = "#808890", "#2a9d6f", "#d1495b"
+mpl.rcParams |= {
+    "svg.hashsalt": "whale", "svg.fonttype": "none", "figure.facecolor": "none", "axes.facecolor": "none",
+    "savefig.facecolor": "none", "text.color": GREY,
+    "axes.labelcolor": GREY, "axes.edgecolor": GREY, "xtick.color": GREY,
+    "ytick.color": GREY, "font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+}  # fmt: skip
+
+
+def recording() -> None:
+    """Price with whales and nests, pressure below."""
+    file, exchange, symbol = CAPTURES[0]
+    path = ROOT / "tests" / "data" / file
+    engine = Engine(setup_of(path, exchange, symbol).config)
+    view: Any = engine.view
+    w, start, last = view["whale"], 0, 0
+    rows, whales, bands = [], [], {}
+    for ns, raw in lines_of(path):
+        start = start or ns
+        engine.feed(frame(raw, ns))
+        t = (ns - start) / SECOND
+        while len(whales) < int(w["whales"]):
+            c = w["whale"][len(whales) % layout.WHALES]
+            size = float(c["size"]) / float(c["limit"])
+            whales.append(((int(c["first_ns"]) - start) / SECOND, int(c["price"]) / 10, size, int(c["aggressor"])))
+        if ns - last >= SECOND:
+            last = ns
+            rows.append((t, float(view["features"]["mid"]) / 10, *(float(v) for v in view["signals"]["value"][:2])))
+            for side in (0, 1):
+                for n in w["side"][side]["nest"]:
+                    if n["strength"] > 0:
+                        key = side, int(n["price"]), int(n["since_ns"])
+                        band = bands.setdefault(key, [t, t, 0.0])
+                        band[1], band[2] = t, max(band[2], float(n["strength"]))
+    t, mid, pressure, confidence = np.array(rows).T
+    figure, (top, bottom) = plt.subplots(
+        2, 1, figsize=(7.4, 4.4), sharex=True, height_ratios=[2, 1], layout="constrained"
+    )
+    seen = mid > 0
+    top.plot(t[seen], mid[seen], color=GREY, lw=0.8)
+    for (side, price, _), (begin, end, strength) in bands.items():
+        top.hlines(price / 10, begin, end + 1, color=(BUY, SELL)[side], alpha=0.45, lw=1 + strength)
+    for sign, colour, marker, name in ((1, BUY, "^", "whale buys"), (-1, SELL, "v", "whale sells")):
+        at = np.array([x[:3] for x in whales if x[3] == sign])
+        top.scatter(
+            at[:, 0], at[:, 1], s=10 + 8 * np.minimum(at[:, 2], 10), c=colour, marker=marker, label=name, lw=0, zorder=3
+        )
+    top.plot([], [], color=GREY, lw=3, alpha=0.45, label="nests")
+    top.set_ylabel("price, USDT")
+    top.legend(loc="best")
+    bottom.fill_between(t, pressure, where=pressure > 0, color=BUY, alpha=0.7, lw=0)
+    bottom.fill_between(t, pressure, where=pressure < 0, color=SELL, alpha=0.7, lw=0)
+    bottom.plot(t, confidence, color=GREY, lw=0.7, label="confidence")
+    bottom.set(ylim=(-1, 1), ylabel="pressure", xlabel="s, Binance USD-M BTCUSDT, 2024-08-08")
+    bottom.legend(loc="lower right")
+    figure.savefig(ROOT / "docs/pictures/whale.svg", metadata={"Date": None})
+
+
+def roc() -> None:
+    """Whales found against false alarms, over the quantile."""
+    plans = [
+        ("5 × p99, one order", Plan(5, 1), "-", BUY),
+        ("5 × p99, 20 orders within the gap", Plan(5, 20), "--", BUY),
+        ("2 × p99, one order", Plan(2, 1), "-", "#3b7dd8"),
+        ("1 × p99, one order", Plan(1, 1), "-", "#c98a1b"),
+        ("5 × p99, 20 orders, one gap apart", Plan(5, 20, 1), "--", SELL),
+        ("5 × p99, 20 orders, two gaps apart", Plan(5, 20, 2), ":", SELL),
+    ]
+    tapes = [background(2000, seed) for seed in range(2)]
+    figure, axes = plt.subplots(figsize=(5, 3.8), layout="constrained")
+    for name, plan, line, colour in plans:
+        points = []
+        for quantile in (0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999):
+            all_of = [0, 0, 0, 0]
+            for seed, tape in enumerate(tapes):
+                p99 = float(np.percentile(cluster_sizes(tape), 99))
+                f = detect(tape, planted(tape, plan, p99, seed + 100), "native", quantile=quantile)
+                all_of = [
+                    a + b for a, b in zip(all_of, (f.whales, f.detected, f.clusters, f.false_alarms), strict=True)
+                ]
+            points.append((max(all_of[3] / all_of[2], 1e-4), all_of[1] / all_of[0]))
+        axes.plot(*np.array(points).T, line, color=colour, marker=".", label=name)
+        print(name, [(round(a, 4), round(b, 3)) for a, b in points])
+    axes.axvline(0.01, color=GREY, lw=0.6)
+    axes.set(xscale="log", xlabel="false alarms, share of clusters", ylabel="whales found", ylim=(-0.02, 1.02))
+    axes.legend(fontsize=7)
+    figure.savefig(ROOT / "docs/pictures/whale-roc.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    recording()
+    roc()
