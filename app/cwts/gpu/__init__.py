@@ -1,4 +1,4 @@
-"""The networks over whole histories: on a GPU where there is one, otherwise (and as the reference) by the kernel's SIMD.
+"""The networks over whole histories: on a GPU where there is one, otherwise by the kernel's SIMD, the reference.
 
 A GPU is for batches, never for the tick: a round trip costs more than thousands of rows do by SIMD (docs/gpu.md).
 """
@@ -28,11 +28,11 @@ class Networks(Protocol):
     name: str
 
     def run(self, weights: bytes, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Rows of sixteen features to rows of five answers."""
+        """Three `cwts_network` (`base.packed`) and rows of sixteen features to rows of five answers."""
 
 
 def open_networks(device: str = "auto") -> Networks:
-    """The device asked for; `auto`: CUDA, then a real GPU, then SIMD. Raises BatchError, or InputError for another name."""
+    """The device; `auto`: CUDA, then a real GPU, then SIMD. Raises BatchError, or InputError for another name."""
     from cwts.gpu.cupy_host import CupyNetworks
     from cwts.gpu.simd_host import SimdNetworks
     from cwts.gpu.wgpu_host import WgpuNetworks

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cwts.gpu.base import ANSWERS, BatchError, constants, source
+from cwts.gpu.base import ANSWERS, MOST_ROWS, BatchError, checked, constants, one_line, pieces, source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 THREADS = 256
-MOST_ROWS = 1 << 24  # a gigabyte of features
 
 
 class CupyNetworks:
@@ -28,23 +27,23 @@ class CupyNetworks:
             device = cupy.cuda.runtime.getDeviceProperties(0)
             self._kernel = cupy.RawModule(code=cuda_source(), options=("--std=c++11",)).get_function("run")
         except Exception as error:  # noqa: BLE001 -- a driver that is missing or too old has many ways to say so
-            raise BatchError(f"CUDA cannot be used: {' '.join(str(error).split())[:200]}") from None
-        self.name = f"CUDA ({device['name'].decode()})"
+            raise BatchError(f"CUDA cannot be used: {one_line(error)}") from None
+        self.name = f"CUDA: {device['name'].decode()}"
 
     def run(self, weights: bytes, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Rows of sixteen features to rows of five answers. Raises BatchError where the device fails."""
+        checked(weights, features)
         cupy = self._cupy
         answers = np.empty((len(features), ANSWERS), np.float32)
         try:
             given = cupy.asarray(np.frombuffer(weights, np.float32))
-            for start in range(0, len(features), MOST_ROWS):
-                piece = cupy.asarray(np.ascontiguousarray(features[start : start + MOST_ROWS]))
-                made = cupy.empty((len(piece), ANSWERS), cupy.float32)
-                blocks = -(-len(piece) // THREADS)
-                self._kernel((blocks,), (THREADS,), (given, piece, made, np.uint32(len(piece))))
-                answers[start : start + len(piece)] = made.get()
+            for piece in pieces(len(features), MOST_ROWS):  # CuPy's pool gives the same memory again
+                rows = cupy.asarray(np.ascontiguousarray(features[piece]))
+                made = cupy.empty((len(rows), ANSWERS), cupy.float32)
+                self._kernel((-(-len(rows) // THREADS),), (THREADS,), (given, rows, made, np.uint32(len(rows))))
+                answers[piece] = made.get()
         except Exception as error:  # noqa: BLE001 -- as above
-            raise BatchError(f"CUDA failed: {' '.join(str(error).split())[:200]}") from None
+            raise BatchError(f"CUDA failed: {one_line(error)}") from None
         return answers
 
 

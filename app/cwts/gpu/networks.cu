@@ -1,33 +1,45 @@
 // The three small networks for CUDA and ROCm/HIP (through CuPy's compilers): what networks.wgsl does, one thread a row. The
-// constants come as macros: STRIDE, MEAN, SCALE, WEIGHT_1, BIAS_1, WEIGHT_2, BIAS_2, LIMIT, VERSION (floats from a network's
+// constants come as macros: STRIDE, MEAN, SCALE, WEIGHT_1, BIAS_1, WEIGHT_2, BIAS_2, LIMIT, VERSION (words from a network's
 // beginning), VALUE_LIMIT.
 
 #define INPUTS 16
 #define HIDDEN 8
 #define ANSWERS 5
 
-__device__ __forceinline__ void layer_1(const float *network, const float *x, float *sum) {
-#pragma unroll
-    for (int j = 0; j < HIDDEN; j++) sum[j] = network[BIAS_1 + j];
+__device__ __forceinline__ float input(const float *network, const float *x, int i) {
     float limit = network[LIMIT];
+    return fminf(fmaxf((x[i] - network[MEAN + i]) * network[SCALE + i], -limit), limit);
+}
+
+__device__ __forceinline__ void hidden(const float *network, const float *x, float *even) {
+    float odd[HIDDEN] = {0};
 #pragma unroll
-    for (int i = 0; i < INPUTS; i++) {
-        float v = fminf(fmaxf((x[i] - network[MEAN + i]) * network[SCALE + i], -limit), limit);
+    for (int j = 0; j < HIDDEN; j++) even[j] = network[BIAS_1 + j];
 #pragma unroll
-        for (int j = 0; j < HIDDEN; j++) sum[j] += v * network[WEIGHT_1 + i * HIDDEN + j];
+    for (int i = 0; i < INPUTS; i += 2) {
+        float v = input(network, x, i), u = input(network, x, i + 1);
+        const float *w = network + WEIGHT_1 + i * HIDDEN;
+#pragma unroll
+        for (int j = 0; j < HIDDEN; j++) {
+            even[j] += v * w[j];
+            odd[j] += u * w[HIDDEN + j];
+        }
     }
-}
-
-__device__ __forceinline__ float layer_2(const float *network, int answer, const float *hidden) {
-    float sum = network[BIAS_2 + answer];
 #pragma unroll
-    for (int j = 0; j < HIDDEN; j++) sum += fmaxf(hidden[j], 0.0f) * network[WEIGHT_2 + answer * HIDDEN + j];
-    return sum;
+    for (int j = 0; j < HIDDEN; j++) even[j] = fmaxf(even[j] + odd[j], 0.0f);
 }
 
-__device__ __forceinline__ float probability(const float *network, float x) {
-    float e = expf(-fabsf(x));
-    return __float_as_uint(network[VERSION]) == 0 ? 0.0f : (x < 0.0f ? e : 1.0f) / (1.0f + e);
+__device__ __forceinline__ float answer(const float *network, int index, const float *layer) {
+    const float *w = network + WEIGHT_2 + index * HIDDEN;
+    float part[4];
+#pragma unroll
+    for (int j = 0; j < 4; j++) part[j] = layer[j] * w[j] + layer[j + 4] * w[j + 4];
+    return (part[0] + part[2]) + (part[1] + part[3]) + network[BIAS_2 + index];
+}
+
+__device__ __forceinline__ float probability(float x) {
+    float e = expf(-fabsf(x)); // of what cannot overflow
+    return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
 extern "C" __global__ void run(const float *weights, const float *features, float *answers, unsigned int rows) {
@@ -36,16 +48,19 @@ extern "C" __global__ void run(const float *weights, const float *features, floa
     __syncthreads();
     unsigned int row = blockIdx.x * blockDim.x + threadIdx.x;
     if (row >= rows) return;
-    float x[INPUTS], hidden[HIDDEN];
+    float x[INPUTS], layer[HIDDEN];
 #pragma unroll
     for (int i = 0; i < INPUTS; i++) x[i] = features[(size_t)row * INPUTS + i];
     float *to = answers + (size_t)row * ANSWERS;
-#pragma unroll
-    for (int n = 0; n < 2; n++) {
+    for (int n = 0; n < 3; n++, to += 2) {
         const float *network = shared + n * STRIDE;
-        layer_1(network, x, hidden);
-        for (int answer = 0; answer < 2; answer++) to[2 * n + answer] = probability(network, layer_2(network, answer, hidden));
+        bool there = __float_as_uint(network[VERSION]) != 0;
+        hidden(network, x, layer);
+        if (n < 2) {
+            to[0] = there ? probability(answer(network, 0, layer)) : 0.0f;
+            to[1] = there ? probability(answer(network, 1, layer)) : 0.0f;
+        } else {
+            to[0] = there ? fminf(fmaxf(answer(network, 0, layer), -VALUE_LIMIT), VALUE_LIMIT) : 0.0f;
+        }
     }
-    layer_1(shared + 2 * STRIDE, x, hidden);
-    to[4] = fminf(fmaxf(layer_2(shared + 2 * STRIDE, 0, hidden), -VALUE_LIMIT), VALUE_LIMIT);
 }

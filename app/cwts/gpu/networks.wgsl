@@ -1,8 +1,8 @@
 // The three small networks (native_ext/kernel/network.c) over many rows at once: sixteen features in, five answers out.
 // One invocation a row. Where a network's numbers lie is cwts_network's layout (cwts.h), given by the host as constants, in
-// floats from the network's beginning; the kernel is the reference, and the answers agree to 1e-5.
+// words from the network's beginning. The kernel is the reference: every sum has its order, and the answers agree to 1e-5.
 
-override STRIDE: u32;      // floats of one network; they follow each other: cascade, whale, value
+override STRIDE: u32;      // words of one network; they follow each other: cascade, whale, value
 override MEAN: u32;        // 16
 override SCALE: u32;       // 16
 override WEIGHT_1: u32;    // 16 × 8, by input
@@ -17,53 +17,76 @@ const INPUTS = 16u;
 const HIDDEN = 8u;
 const ANSWERS = 5u;        // cascade up, down; whale up, down; value
 
-@group(0) @binding(0) var<storage, read> weights: array<f32>;
+@group(0) @binding(0) var<storage, read> weights: array<u32>; // words: VERSION, read as a float, might be flushed to 0
 @group(0) @binding(1) var<storage, read> features: array<f32>;
 @group(0) @binding(2) var<storage, read_write> answers: array<f32>;
-@group(0) @binding(3) var<uniform> rows: vec4<u32>; // x: how many; y: invocations a dispatch row
+@group(0) @binding(3) var<uniform> batch: vec4<u32>; // x: how many rows
+
+fn weight(at: u32) -> f32 {
+  return bitcast<f32>(weights[at]);
+}
+
+fn input(network: u32, row: u32, i: u32) -> f32 {
+  let limit = weight(network + LIMIT);
+  return clamp((features[row * INPUTS + i] - weight(network + MEAN + i)) * weight(network + SCALE + i), -limit, limit);
+}
 
 fn hidden(network: u32, row: u32) -> array<f32, 8> {
-  var sum: array<f32, 8>;
+  var even: array<f32, 8>;
+  var odd: array<f32, 8>;
   for (var j = 0u; j < HIDDEN; j++) {
-    sum[j] = weights[network + BIAS_1 + j];
+    even[j] = weight(network + BIAS_1 + j);
   }
-  let limit = weights[network + LIMIT];
-  for (var i = 0u; i < INPUTS; i++) {
-    let x = clamp((features[row * INPUTS + i] - weights[network + MEAN + i]) * weights[network + SCALE + i], -limit, limit);
+  for (var i = 0u; i < INPUTS; i += 2u) {
+    let x = input(network, row, i);
+    let y = input(network, row, i + 1u);
+    let w = network + WEIGHT_1 + i * HIDDEN;
     for (var j = 0u; j < HIDDEN; j++) {
-      sum[j] += x * weights[network + WEIGHT_1 + i * HIDDEN + j];
+      even[j] += x * weight(w + j);
+      odd[j] += y * weight(w + HIDDEN + j);
     }
   }
-  return sum;
-}
-
-fn output(network: u32, answer: u32, layer: ptr<function, array<f32, 8>>) -> f32 {
-  var sum = weights[network + BIAS_2 + answer];
   for (var j = 0u; j < HIDDEN; j++) {
-    sum += max((*layer)[j], 0.0) * weights[network + WEIGHT_2 + answer * HIDDEN + j];
+    even[j] = max(even[j] + odd[j], 0.0);
   }
-  return sum;
+  return even;
 }
 
-fn probability(network: u32, x: f32) -> f32 {
-  let e = exp(-abs(x));
-  return select(select(1.0, e, x < 0.0) / (1.0 + e), 0.0, bitcast<u32>(weights[network + VERSION]) == 0u);
+fn answer(network: u32, index: u32, layer: ptr<function, array<f32, 8>>) -> f32 {
+  let w = network + WEIGHT_2 + index * HIDDEN;
+  var part: array<f32, 4>;
+  for (var j = 0u; j < 4u; j++) {
+    part[j] = (*layer)[j] * weight(w + j) + (*layer)[j + 4u] * weight(w + j + 4u);
+  }
+  return (part[0] + part[2]) + (part[1] + part[3]) + weight(network + BIAS_2 + index);
+}
+
+fn probability(x: f32) -> f32 {
+  let e = exp(-abs(x)); // of what cannot overflow
+  return select(1.0, e, x < 0.0) / (1.0 + e);
 }
 
 @compute @workgroup_size(64)
 fn run(@builtin(global_invocation_id) id: vec3<u32>) {
-  let row = id.y * rows.y + id.x;
-  if (row >= rows.x) {
+  let row = id.x;
+  if (row >= batch.x) {
     return;
   }
-  let to = row * ANSWERS;
-  for (var network = 0u; network < 2u; network++) {
-    let at = network * STRIDE;
-    var layer = hidden(at, row);
-    for (var answer = 0u; answer < 2u; answer++) {
-      answers[to + 2u * network + answer] = probability(at, output(at, answer, &layer));
+  for (var index = 0u; index < ANSWERS; index++) {
+    answers[row * ANSWERS + index] = 0.0;
+  }
+  for (var n = 0u; n < 3u; n++) {
+    let network = n * STRIDE;
+    if (weights[network + VERSION] == 0u) {
+      continue;
+    }
+    var layer = hidden(network, row);
+    let to = row * ANSWERS + 2u * n;
+    if (n == 2u) {
+      answers[to] = clamp(answer(network, 0u, &layer), -VALUE_LIMIT, VALUE_LIMIT);
+    } else {
+      answers[to] = probability(answer(network, 0u, &layer));
+      answers[to + 1u] = probability(answer(network, 1u, &layer));
     }
   }
-  var layer = hidden(2u * STRIDE, row);
-  answers[to + 4u] = clamp(output(2u * STRIDE, 0u, &layer), -VALUE_LIMIT, VALUE_LIMIT); // no weights: 0
 }

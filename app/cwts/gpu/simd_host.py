@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cwts.gpu.base import ANSWERS
+from cwts.gpu.base import ANSWERS, checked
 from cwts.kernel import layout, network_batch
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class SimdNetworks:
 
     def run(self, weights: bytes, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Rows of sixteen features to rows of five answers; a network that is not there says 0."""
+        checked(weights, features)
         answers = np.zeros((len(features), ANSWERS), np.float32)
         networks = np.frombuffer(weights, layout.NETWORK)
         for index, columns in COLUMNS:
