@@ -101,10 +101,8 @@ def main(args: argparse.Namespace) -> int:
         "ms": round(ms, 3),
         "simd_ms": round(simd_ms, 3),
         **agreement(answers, reference),
-        "mean": {
-            key: float(column.mean()) if len(column) else None for key, column in zip(NAMES, answers.T, strict=True)
-        },
-        "largest": {key: float(np.abs(column).max(initial=0)) for key, column in zip(NAMES, answers.T, strict=True)},
+        "mean": {key: float(column.mean()) if len(times) else None for key, column in columns},
+        "largest": {key: float(np.abs(column).max(initial=0)) for key, column in columns},
     }
     print(json.dumps(found) if args.json else human(found))
     return 0
