@@ -24,7 +24,7 @@ class WgpuNetworks:
     def __init__(self, *, software: bool = True, shader: str | None = None) -> None:
         try:
             import wgpu
-        except ImportError as error:
+        except (ImportError, OSError) as error:  # the package, or its library
             raise BatchError(f"the GPU needs the package wgpu ({error}): pip install cwts[gpu]") from None
         self._wgpu: Any = wgpu
         try:
