@@ -1,6 +1,6 @@
 """The networks over whole histories: on a GPU where there is one, otherwise by the kernel's SIMD, the reference.
 
-A GPU is for batches, never for the tick: a round trip costs more than thousands of rows do by SIMD (docs/gpu.md).
+A GPU is for batches, never for the tick: a round trip takes far longer than a row by SIMD (docs/gpu.md).
 """
 
 from __future__ import annotations
