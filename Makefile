@@ -207,7 +207,7 @@ bench: site $(STAMPS)/peers ## the speed table, against the peers, in one run
 # The peers have a virtual environment of their own: they are no part of development.
 $(STAMPS)/peers: pyproject.toml $(STAMPS)/native
 	@test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
-	@$(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["peers"], sep="\n")' > build/requirements-peers.txt
+	@$(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["peers"], *p["optional-dependencies"]["gpu"], sep="\n")' > build/requirements-peers.txt
 	build/peers/bin/pip install -qq --requirement build/requirements-peers.txt --constraint build/requirements-dev.txt
 	@touch $@
 

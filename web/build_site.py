@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WEB = ROOT / "web"
 DATA = ROOT / "tests" / "data"
 SITE = ROOT / "build" / "site"
+SHADER = ROOT / "app" / "cwts" / "gpu" / "networks.wgsl"  # the text that wgpu-py runs too
 OWN_WHEELS = ROOT / "build" / "wheels"
 PYODIDE = WEB / "node_modules" / "pyodide"
 PYSCRIPT = WEB / "node_modules" / "@pyscript" / "core" / "dist"
@@ -191,6 +192,7 @@ def collect() -> dict[str, Path | bytes]:
     wanted = {entry["file_name"]: entry["sha256"] for entry in map(official["packages"].get, PYODIDE_WHEELS)}
 
     files: dict[str, Path | bytes] = dict(page_files())
+    files["gpu/networks.wgsl"] = SHADER
     files |= {f"pyodide/{name}": PYODIDE / name for name in PYODIDE_FILES}
     files["pyodide/pyodide-lock.json"] = lock_file(official, own[0])
     files |= {f"wheels/{name}": path for name, path in fetch(wanted).items()}

@@ -26,6 +26,7 @@ import numpy as np
 from cwts import bench_transport
 from cwts.config import Settings, build_config
 from cwts.errors import CwtsError, InputError
+from cwts.gpu import bench as bench_gpu
 from cwts.kernel import Engine, layout
 from cwts.networks import command_frames
 from cwts.recording import FRAME, Recording, payloads
@@ -401,6 +402,7 @@ def measure(rounds: int = ROUNDS, progress: Callable[[str], None] = lambda _: No
         result["transport"] = bench_transport.measure(CAPTURE, progress=progress)
     except (CwtsError, OSError) as error:
         missing["transport"] = str(error)
+    result["gpu"] = bench_gpu.measure(missing, progress)
     progress("the page")
     result["page"] = _page()
     result["ratios"] = _ratios(result["ns"], result["page"])
@@ -470,6 +472,7 @@ def human(result: dict[str, Any]) -> str:
     lines += ["", *(f"{name.replace('_', ' '):<52}{value:>10.2f}" for name, value in result["ratios"].items())]
     if "transport" in result:
         lines += ["", bench_transport.human(result["transport"]), ""]
+    lines += ["", bench_gpu.human(result["gpu"]), ""]
     for where, measured in result["page"].items():
         what = measured.get("error") or (
             f"{measured['ns']['depth']['engine']:,} ns a depth message, {measured['userAgent']}"

@@ -367,3 +367,51 @@ def live() -> Live:
     """The session that `open_live` made."""
     assert _live is not None
     return _live
+
+
+# -- the networks over the whole recording; the GPU's side is web/gpu.js ----------------------------------------------
+
+_history: tuple[NDArray[np.int64], NDArray[np.float32]] = (np.zeros(0, np.int64), np.zeros((0, 16), np.float32))
+_history_weights = b""
+_history_answers: NDArray[np.float32] = np.zeros((0, 5), np.float32)
+
+
+def history_features(step_ms: int = 100) -> str:
+    """Runs the mounted recording through an engine of its own, which takes a while, and keeps a row every `step_ms`.
+
+    Returns JSON: `rows`, and the addresses of `times` (int64, ns), `features` (float32, 16 a row) and `weights` (three
+    `cwts_network`, `weightBytes` long: those that the page's engine has loaded, otherwise the shipped ones). What lies
+    there stays until the next call.
+    """
+    global _history, _history_weights
+    from cwts.gpu.base import packed
+    from cwts.gpu.history import features_on_grid
+    from cwts.networks import load
+
+    assert _engine is not None
+    try:
+        networks = _engine.view["networks"]
+        _history_weights = networks["network"].tobytes() if networks["loaded"] else packed(load())
+        fresh = Engine(_engine.view["config"].tobytes())
+        _history = features_on_grid(Recording(FILE).batches(), fresh, step_ms)
+    except CwtsError as error:
+        return json.dumps({"error": str(error)})
+    times, features = _history
+    return json.dumps(
+        {
+            "rows": len(times),
+            "times": times.__array_interface__["data"][0],
+            "features": features.__array_interface__["data"][0],
+            "weights": np.frombuffer(_history_weights, np.uint8).__array_interface__["data"][0],
+            "weightBytes": len(_history_weights),
+        }
+    )
+
+
+def history_networks_simd() -> int:
+    """The networks over the rows of `history_features`, by the kernel. Returns the address of float32, five a row."""
+    global _history_answers
+    from cwts.gpu.simd_host import SimdNetworks
+
+    _history_answers = SimdNetworks().run(_history_weights, _history[1])
+    return int(_history_answers.__array_interface__["data"][0])

@@ -17,6 +17,7 @@ from cwts.settings import add_arguments as add_settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+DEVICES = ("auto", "simd", "wgpu", "cuda")  # cwts.gpu's, which is imported when it is used
 EXCHANGES = ("binance", "binance-usdm", "binance-coinm", "okx")
 
 
@@ -40,6 +41,12 @@ def _capital(text: str) -> Decimal:
 def _port(text: str) -> int:
     if not (text.isdecimal() and int(text) < 65536):
         raise argparse.ArgumentTypeError(f"a port from 0 to 65535 is expected, not {text!r}")
+    return int(text)
+
+
+def _step(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 3_600_000):
+        raise argparse.ArgumentTypeError(f"milliseconds from 1 to 3600000 are expected, not {text!r}")
     return int(text)
 
 
@@ -96,6 +103,18 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--out", required=True, metavar="FILE", help="the weights file to write")
     train.add_argument("--seeds", type=int, default=5, metavar="N", help="tries of each network")
     train.set_defaults(run=_train)
+
+    networks = commands.add_parser(
+        "networks", help="run the three networks over a whole recording, on a GPU or by SIMD"
+    )
+    networks.add_argument("capture", metavar="CAPTURE", help="a recording, as for replay")
+    networks.add_argument("--exchange", required=True, choices=EXCHANGES)
+    networks.add_argument("--symbol", required=True, help="as the exchange writes it")
+    networks.add_argument("--weights", metavar="FILE", help="a weights file (default: the shipped one)")
+    networks.add_argument("--device", default="auto", choices=DEVICES, help="auto: CUDA, then a real GPU, then SIMD")
+    networks.add_argument("--step-ms", type=_step, default=100, metavar="N", help="a row every so many ms (100)")
+    networks.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
+    networks.set_defaults(run=_networks)
 
     bench = commands.add_parser("bench", help="measure the engine and its peers in one run")
     bench.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
@@ -157,6 +176,12 @@ def _train(args: argparse.Namespace) -> int:
         raise InputError(f"{args.out}: {error.strerror or error}") from error
     print(json.dumps(weights.card))
     return 0
+
+
+def _networks(args: argparse.Namespace) -> int:
+    from cwts.gpu.history import main as networks
+
+    return networks(args)
 
 
 def _bench(args: argparse.Namespace) -> int:
