@@ -18,6 +18,7 @@ from cwts.config import Settings, build_config
 from cwts.errors import InputError
 from cwts.instruments import guess_instrument
 from cwts.kernel import Engine
+from cwts.networks import command_frames
 from cwts.recorder import (
     FRAMES,
     Description,
@@ -201,6 +202,7 @@ def test_a_replay_is_the_run_that_was_recorded(tmp_path: Path, data: Path) -> No
     setup = prepare(source, "binance", "BTCUSDT")
     wanted = replay(source, setup)
     recorder = Recorder(tmp_path, Description("binance", "BTCUSDT", setup.instrument, setup.config, {}, 1))
+    recorder.tap(command_frames(setup.start, setup.survey.first_ns))
     for batch in source.batches():
         recorder.tap(batch)
     recorder.close()

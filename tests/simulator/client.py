@@ -87,13 +87,19 @@ class Client:
 
     async def __aenter__(self) -> Self:
         self.session = aiohttp.ClientSession()
+        self.sockets: list[aiohttp.ClientWebSocketResponse] = []
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        for ws in self.sockets:  # a connection that nobody closes warns whenever it is collected, in another test
+            await ws.close()
         await self.session.close()
 
     async def socket(self, exchange: str, endpoint: str, path: str = "") -> Socket:
-        return Socket(await self.session.ws_connect(self.sim.url(exchange, endpoint) + path, autoping=False))
+        soon = aiohttp.ClientWSTimeout(ws_close=0.2)
+        ws = await self.session.ws_connect(self.sim.url(exchange, endpoint) + path, autoping=False, timeout=soon)
+        self.sockets.append(ws)
+        return Socket(ws)
 
     async def get(self, exchange: str, path: str, **params: Any) -> Any:
         async with self.session.get(self.sim.url(exchange) + path, params=params) as response:
