@@ -6,7 +6,9 @@ import { MessageChannel, Worker } from "node:worker_threads";
 import { createRing, frameBytes, HEADER_BYTES, knock, PortReader, PortWriter, RingReader, RingWriter } from "../web/ring.js";
 import { Latency } from "../web/latency.js";
 import { createMirror, MirrorReader, MirrorWriter } from "../web/mirror.js";
+import { ENUMS } from "../web/layout.js";
 import { plain } from "../web/snapshot.js";
+import { reasonShort, reasonWords } from "../web/words.js";
 
 // Atomics.waitAsync does not keep Node alive.
 const alive = setInterval(() => {}, 1000);
@@ -215,4 +217,19 @@ test("plain decimals", () => {
   ])) {
     assert.equal(plain(units, decimals), text);
   }
+});
+
+test("every reason has words of its own, long and short", () => {
+  const [long, short] = [new Set(), new Set()];
+  for (const [name, reason] of Object.entries(ENUMS.cwts_reason)) {
+    for (const position of [-1, 0, 1]) {
+      const words = reasonWords(reason, 0.3, { enter: 0.25, exit: 0.05 }, { syncReason: 2, position });
+      assert.doesNotMatch(words, /reason \d|undefined|NaN/, name);
+      long.add(words);
+    }
+    assert.doesNotMatch(reasonShort(reason), /reason/, name);
+    short.add(reasonShort(reason));
+  }
+  assert.equal(short.size, Object.keys(ENUMS.cwts_reason).length);
+  assert.ok(long.size >= short.size);
 });

@@ -39,6 +39,8 @@ export function reasonWords(reason, score, { enter, exit }, { syncReason, positi
     case WHY.ORDER_PENDING: return "Waiting: an order is on its way";
     case WHY.EXIT_HALT: return "Closing the position: trading was stopped";
     case WHY.EXIT_LOSS: return "Closing the position: the loss limit is reached; trading stops";
+    case WHY.EXIT_SWAN: return "Closing the position: black swan alarm";
+    case WHY.EXIT_CASCADE: return "Closing the position: a cascade against it is forecast";
     case WHY.EXIT_TIME: return "Closing the position: held as long as allowed";
     case WHY.EXIT_SIGNAL: return `Closing the position: ${now} turned against it`;
     case WHY.HOLDING: {
@@ -51,6 +53,15 @@ export function reasonWords(reason, score, { enter, exit }, { syncReason, positi
     case WHY.COOLDOWN: return `Holding: a pause after the last trade; ${now}`;
     case WHY.TOO_SMALL: return "Holding: the capital is below the smallest order the exchange takes";
     case WHY.NO_SHORT: return `Holding: ${now} says sell, but there is nothing to sell on spot`;
+    case WHY.SWAN: return `Holding: black swan alarm, nothing is opened; ${now}`;
+    case WHY.CRITICAL: return `Holding: the market is near an avalanche; ${now}`;
+    case WHY.CASCADE: return `Holding: a cascade ${score < 0 ? "up" : "down"} is forecast, against ${now}`;
+    case WHY.LIQUIDATION: return `Holding: a heavy cluster of liquidations is close on the losing side; ${now}`;
+    case WHY.FRAGILE: return `Holding: large moves have cost us lately; ${now}`;
+    case WHY.WHALE_UP: return `Buying with the whales: ${now}, needed ${fixed(enter, 2)}`;
+    case WHY.WHALE_DOWN: return `Selling with the whales: ${now}, needed ${fixed(-enter, 2)}`;
+    case WHY.VALUE_UP: return `Buying: a rise is forecast; ${now}, needed ${fixed(enter, 2)}`;
+    case WHY.VALUE_DOWN: return `Selling: a fall is forecast; ${now}, needed ${fixed(-enter, 2)}`;
     case WHY.SCORE_UP: return `Buying: ${now}, needed ${fixed(enter, 2)}`;
     case WHY.SCORE_DOWN: return `Selling: ${now}, needed ${fixed(-enter, 2)}`;
     case WHY.NO_SIGNAL: return `Holding: no signal; ${now}, needs ${fixed(enter, 2)} either way`;
@@ -61,10 +72,33 @@ export function reasonWords(reason, score, { enter, exit }, { syncReason, positi
 /** A reason in a few words, for a table. @param {number} reason cwts_reason @returns {string} */
 export function reasonShort(reason) {
   switch (reason) {
+    case WHY.BOOK_INVALID: return "book not valid";
+    case WHY.STALE: return "old book";
+    case WHY.CROSSED: return "crossed";
+    case WHY.ORDER_PENDING: return "order on its way";
     case WHY.EXIT_HALT: return "stopped";
+    case WHY.HALTED: return "stopped, flat";
     case WHY.EXIT_LOSS: return "loss limit";
+    case WHY.EXIT_SWAN: return "swan alarm";
+    case WHY.EXIT_CASCADE: return "cascade forecast";
     case WHY.EXIT_TIME: return "time";
     case WHY.EXIT_SIGNAL: return "signal turned";
+    case WHY.HOLDING: return "kept";
+    case WHY.WARMUP: return "warming up";
+    case WHY.SPREAD: return "wide spread";
+    case WHY.COOLDOWN: return "cooling down";
+    case WHY.TOO_SMALL: return "capital too small";
+    case WHY.NO_SHORT: return "nothing to sell";
+    case WHY.NO_SIGNAL: return "no signal";
+    case WHY.SWAN: return "swan alarm, flat";
+    case WHY.CRITICAL: return "near an avalanche";
+    case WHY.CASCADE: return "cascade ahead";
+    case WHY.LIQUIDATION: return "liquidations close by";
+    case WHY.FRAGILE: return "fragile";
+    case WHY.WHALE_UP: return "whales buy";
+    case WHY.WHALE_DOWN: return "whales sell";
+    case WHY.VALUE_UP: return "rise forecast";
+    case WHY.VALUE_DOWN: return "fall forecast";
     case WHY.SCORE_UP: return "score up";
     case WHY.SCORE_DOWN: return "score down";
     default: return `reason ${reason}`;
