@@ -5,7 +5,7 @@ import { after, test } from "node:test";
 import { MessageChannel, Worker } from "node:worker_threads";
 import { createRing, frameBytes, HEADER_BYTES, knock, PortReader, PortWriter, RingReader, RingWriter } from "../web/ring.js";
 import { Latency } from "../web/latency.js";
-import { createMirror, MirrorReader, MirrorWriter } from "../web/mirror.js";
+import { createMirror, DRAWN, MirrorReader, MirrorWriter } from "../web/mirror.js";
 import { ENUMS } from "../web/layout.js";
 import { plain } from "../web/snapshot.js";
 import { reasonShort, reasonWords } from "../web/words.js";
@@ -180,11 +180,18 @@ for (const shared of [true, false]) {
     reader = new MirrorReader(memory, () => writer.acknowledged());
     /** @type {number[]} */
     const times = [];
-    const poll = () => reader.poll((time) => times.push(time));
+    const signals = new Float32Array(32);
+    const poll = () =>
+      reader.poll((time, mid, equity, score, drawn) => {
+        times.push(time);
+        assert.deepEqual([mid, equity, score], [time + 0.5, -time, 0.25]);
+        assert.deepEqual([...drawn], DRAWN.map((signal) => time * 32 + signal));
+      });
     assert.equal(poll(), null);
     for (let at = 1; at <= 100; at++) {
       writer.slot.bytes.fill(at);
-      writer.point(at, 0, 0, 0);
+      signals.forEach((_, signal) => (signals[signal] = at * 32 + signal));
+      writer.point(at, at + 0.5, -at, 0.25, signals);
       writer.publish();
       if (at % 3 === 0) {
         const slot = poll();
