@@ -141,7 +141,7 @@ export const FEATURES = [
   { name: "depth", unit: "", digits: 2, full: 1, what: "size in the best 20 levels against its mean" },
 ];
 
-/** Phases of the adaptive cycle, and what each means for a book. */
+/** Phases of the adaptive cycle, and in the kernel's order. */
 export const PHASES = ["growth", "conservation", "release", "reorganisation"];
 
 /** Which phase it is; −1 while it is not known. @param {number} phase @param {number} risk its multiplier @returns {number} */
@@ -263,15 +263,15 @@ export function partsWords([features, whales, value]) {
  */
 export function behindWords(reason, signal) {
   switch (reason) {
-    case WHY.EXIT_SWAN: return `a swan at ${percent(signal(S.SWAN_PROBABILITY), 1)}, ${percent(signal(S.VACUUM))} of the book gone`;
-    case WHY.EXIT_CASCADE: return `a cascade ${both("up", signal(S.CASCADE_UP), "down", signal(S.CASCADE_DOWN), percent)}`;
+    case WHY.EXIT_SWAN: return `swan ${percent(signal(S.SWAN_PROBABILITY), 1)}, ${percent(signal(S.VACUUM))} vacuum`;
+    case WHY.EXIT_CASCADE: return `cascade ${both("up", signal(S.CASCADE_UP), "down", signal(S.CASCADE_DOWN), percent)}`;
     case WHY.VALUE_UP:
-    case WHY.VALUE_DOWN: return `a forecast of ${signed(signal(S.VALUE), 2)} bp`;
+    case WHY.VALUE_DOWN: return `forecast ${signed(signal(S.VALUE), 2)} bp`;
     case WHY.WHALE_UP:
     case WHY.WHALE_DOWN:
     case WHY.SCORE_UP:
     case WHY.SCORE_DOWN:
-    case WHY.EXIT_SIGNAL: return `whale pressure ${signed(signal(S.WHALE_PRESSURE), 2)}, ${percent(signal(S.WHALE_CONFIDENCE))} sure`;
+    case WHY.EXIT_SIGNAL: return `whales ${signed(signal(S.WHALE_PRESSURE), 2)}, ${percent(signal(S.WHALE_CONFIDENCE))} sure`;
     default: return "";
   }
 }

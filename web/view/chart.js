@@ -141,7 +141,8 @@ export class Chart {
     const from = Math.max(to - this.span, oldest);
     const first = Math.max(0, history.find(from) - 1);
     const strip = Math.max(36, Math.min(74, Math.round(end * 0.17)));
-    const price = { top: 6, bottom: end - 2 * strip - 12 };
+    const clusters = this.#ahead(shot);
+    const price = { top: clusters.length > 0 ? 20 : 6, bottom: end - 2 * strip - 12 };
     const score = { top: end - 2 * strip, bottom: end - strip - 6 };
     const profit = { top: end - strip, bottom: end - 2 };
     const x = (/** @type {number} */ time) => ((time - from) / Math.max(1, to - from)) * right;
@@ -163,10 +164,10 @@ export class Chart {
     const y = span(price, low - margin, high + margin);
     this.#grid(market, price, low - margin, high + margin, from, to, x, y, right, end);
     this.#positions(market, x, y, right, price, from);
+    this.#nests(shot, y, right, price);
     this.#line(first, history.mid, x, y, colours["line-price"], 1.3);
     this.#phases(first, x, right, price.bottom + 1);
-    this.#clusters(shot, market, y, right, price);
-    this.#nests(shot, y, right, price);
+    this.#clusters(clusters, market, y, right, price);
 
     const scoreY = span(score, -1, 1);
     this.#strip(score, right, scoreY(0));
@@ -358,35 +359,36 @@ export class Chart {
     }
   }
 
+  /** Where the next clusters of liquidations are thought to be. @param {Snapshot} shot @returns {{distance: number, price: number}[]} basis points, price units */
+  #ahead(shot) {
+    if (!shot.synced) return [];
+    const { LIQUIDATION_UP, LIQUIDATION_DOWN } = ENUMS.cwts_signal;
+    const distances = [shot.signal(LIQUIDATION_UP), -shot.signal(LIQUIDATION_DOWN)].filter((distance) => distance !== 0);
+    return distances.map((distance) => ({ distance, price: shot.mid * (1 + distance / 1e4) }));
+  }
+
   /**
-   * Where the next clusters of liquidations are thought to be: a line, or at the edge how far away.
-   * @param {Snapshot} shot @param {Market} market @param {(value: number) => number} y @param {number} right
-   * @param {{top: number, bottom: number}} area
+   * A dashed line for each that is in sight, and words above the prices for those that are not.
+   * @param {{distance: number, price: number}[]} clusters @param {Market} market @param {(value: number) => number} y
+   * @param {number} right @param {{top: number, bottom: number}} area
    */
-  #clusters(shot, market, y, right, area) {
+  #clusters(clusters, market, y, right, area) {
     const { context: pen, colours } = this;
-    if (!shot.synced) return;
-    for (const [signal, sign] of /** @type {[number, 1 | -1][]} */ ([[ENUMS.cwts_signal.LIQUIDATION_UP, 1], [ENUMS.cwts_signal.LIQUIDATION_DOWN, -1]])) {
-      const distance = shot.signal(signal);
-      if (distance === 0) continue;
-      const value = shot.mid * (1 + (sign * distance) / 1e4);
-      const at = y(value);
-      const inside = at > area.top + 14 && at < area.bottom - 14;
-      const label = `${inside ? "" : sign > 0 ? "↑ " : "↓ "}liquidations ${fixed(value / market.priceUnit, 0)} (${signed(sign * distance, 0)} bp)`;
-      const wide = pen.measureText(label).width;
-      const base = inside ? at - sign * 6 + 4 : sign > 0 ? area.top + 10 : area.bottom - 4;
-      pen.globalAlpha = 0.85;
-      pen.fillStyle = colours.panel;
-      pen.fillRect(2, base - 11, wide + 8, 14);
-      pen.globalAlpha = 1;
-      if (inside) {
-        pen.setLineDash([6, 4]);
-        this.#level(right, at, colours.quiet);
-        pen.setLineDash([]);
+    const words = [];
+    for (const { distance, price } of clusters) {
+      const at = y(price);
+      const far = `${signed(distance, 0)} bp`;
+      if (at < area.top || at > area.bottom) {
+        words.push(`${distance > 0 ? "↑" : "↓"} ${right < 440 ? far : `${fixed(price / market.priceUnit, 0)} (${far})`}`);
+        continue;
       }
-      pen.fillStyle = colours.quiet;
-      pen.fillText(label, 6, base);
+      pen.setLineDash([6, 4]);
+      this.#level(right, at, colours.quiet);
+      pen.setLineDash([]);
+      this.#name(`liquidations ${far}`, { top: at + (distance > 0 ? 6 : -15) });
     }
+    pen.fillStyle = colours.quiet;
+    if (words.length > 0) pen.fillText(`liquidations ${words.join("  ")}`, 4, 11);
   }
 
   /**

@@ -55,7 +55,9 @@ export class DecisionPanel {
     const ago = duration(shot.nowMs - shot.lastMs);
     const behind = behindWords(shot.lastReason, (at) => shot.lastSignal(at));
     const what = `${ACTIONS[shot.lastAction].toLowerCase()}, ${reasonShort(shot.lastReason)}, score ${signed(shot.lastScore, 2)}`;
-    text(this.last, `last: ${what}, ${ago} ago${behind ? `; then ${behind}` : ""}`);
+    const why = behind ? `; ${behind}` : "";
+    text(this.last, `last: ${what}${why}, ${ago} ago`);
+    attribute(this.last, "title", `The last trade: ${what}${why}`);
   }
 }
 
