@@ -5,8 +5,10 @@ import { after, test } from "node:test";
 import { MessageChannel, Worker } from "node:worker_threads";
 import { createRing, frameBytes, HEADER_BYTES, knock, PortReader, PortWriter, RingReader, RingWriter } from "../web/ring.js";
 import { Latency } from "../web/latency.js";
-import { createMirror, MirrorReader, MirrorWriter } from "../web/mirror.js";
+import { createMirror, DRAWN, MirrorReader, MirrorWriter } from "../web/mirror.js";
+import { ENUMS } from "../web/layout.js";
 import { plain } from "../web/snapshot.js";
+import { reasonShort, reasonWords } from "../web/words.js";
 
 // Atomics.waitAsync does not keep Node alive.
 const alive = setInterval(() => {}, 1000);
@@ -178,11 +180,18 @@ for (const shared of [true, false]) {
     reader = new MirrorReader(memory, () => writer.acknowledged());
     /** @type {number[]} */
     const times = [];
-    const poll = () => reader.poll((time) => times.push(time));
+    const signals = new Float32Array(32);
+    const poll = () =>
+      reader.poll((time, mid, equity, score, drawn) => {
+        times.push(time);
+        assert.deepEqual([mid, equity, score], [time + 0.5, -time, 0.25]);
+        assert.deepEqual([...drawn], DRAWN.map((signal) => time * 32 + signal));
+      });
     assert.equal(poll(), null);
     for (let at = 1; at <= 100; at++) {
       writer.slot.bytes.fill(at);
-      writer.point(at, 0, 0, 0);
+      signals.forEach((_, signal) => (signals[signal] = at * 32 + signal));
+      writer.point(at, at + 0.5, -at, 0.25, signals);
       writer.publish();
       if (at % 3 === 0) {
         const slot = poll();
@@ -215,4 +224,19 @@ test("plain decimals", () => {
   ])) {
     assert.equal(plain(units, decimals), text);
   }
+});
+
+test("every reason has words of its own, long and short", () => {
+  const [long, short] = [new Set(), new Set()];
+  for (const [name, reason] of Object.entries(ENUMS.cwts_reason)) {
+    for (const position of [-1, 0, 1]) {
+      const words = reasonWords(reason, 0.3, { enter: 0.25, exit: 0.05 }, { syncReason: 2, position });
+      assert.doesNotMatch(words, /reason \d|undefined|NaN/, name);
+      long.add(words);
+    }
+    assert.doesNotMatch(reasonShort(reason), /reason/, name);
+    short.add(reasonShort(reason));
+  }
+  assert.equal(short.size, Object.keys(ENUMS.cwts_reason).length);
+  assert.ok(long.size >= short.size);
 });

@@ -3,6 +3,7 @@
 import { clock } from "./ring.js";
 import { duration, timeOfDay, VENUES } from "./market.js";
 import { Latency } from "./latency.js";
+import { ENUMS } from "./layout.js";
 import { oneLine } from "./rpc.js";
 import { Session } from "./session.js";
 import { plain } from "./snapshot.js";
@@ -11,7 +12,7 @@ import { Chart } from "./view/chart.js";
 import { attribute, byId, make, text } from "./view/dom.js";
 import { Ladder } from "./view/ladder.js";
 import { Chooser, ConnectionsPanel, trouble } from "./view/live.js";
-import { AccountPanel, DecisionPanel, EnginePanel, OrdersPanel, SignalsPanel, TapePanel } from "./view/panels.js";
+import { AccountPanel, DecisionPanel, EnginePanel, OrdersPanel, SignalsPanel, TapePanel, WhalesPanel } from "./view/panels.js";
 
 /** @typedef {import("./snapshot.js").Snapshot} Snapshot */
 /** @typedef {import("./snapshot.js").Order} Order */
@@ -34,6 +35,7 @@ const chart = new Chart(byId("chart"), ask);
 const ladder = new Ladder();
 const decision = new DecisionPanel();
 const signals = new SignalsPanel();
+const whales = new WhalesPanel();
 const account = new AccountPanel();
 const orders = new OrdersPanel();
 const tape = new TapePanel();
@@ -44,7 +46,10 @@ const screen = new Latency();
 const session = new Session({
   progress: showProgress,
   changed: touch,
-  point: (time, mid, equity, score) => chart.add(time, mid, equity, score),
+  point: (time, mid, equity, score, drawn) => {
+    chart.add(time, mid, equity, score, drawn);
+    whales.add(time, drawn);
+  },
 });
 
 /** @type {Market | null} */
@@ -108,10 +113,11 @@ function draw() {
       if (session.playing && session.phase === "running") screen.add((clock() - published) * 1000);
     }
     if (due && !bookTurn) tape.draw(shot, market);
-    if (chart.asked || (chart.due && !bookTurn)) chart.draw(market, shot.nowMs);
+    if (chart.asked || (chart.due && !bookTurn)) chart.draw(market, shot);
     if (now - wordsAt > READ_MS || stale) {
       decision.draw(shot, market);
       signals.draw(shot);
+      whales.draw(shot, now);
       account.draw(shot, market);
       orders.draw(shot.orders(), shot.orderCount, market);
       engine.draw(shot, rateOf(now, shot.messages), screen.percentiles());
@@ -136,6 +142,7 @@ function open(market) {
   ladder.open(market);
   decision.open(market);
   signals.open(market);
+  whales.open();
   tape.open();
   connections.open();
   text(byId("symbol"), market.symbol);
@@ -445,6 +452,7 @@ function state() {
       price: market ? market.fillPrice(order) / market.priceUnit : NaN,
       time: order.createdMs,
     })),
+    signals: Object.fromEntries(Object.entries(ENUMS.cwts_signal).map(([name, at]) => [name.toLowerCase(), shot?.signal(at) ?? 0])),
     connections: session.health?.links ?? [],
     books: session.health?.books ?? [],
     lost: session.health?.lost ?? 0,

@@ -40,7 +40,7 @@ export function worker(name) {
 }
 
 export class Session {
-  /** @param {{progress: (which: "engine" | "recording", share: number, what: string) => void, changed: () => void, point: (time: number, mid: number, equity: number, score: number) => void}} hear */
+  /** @param {{progress: (which: "engine" | "recording", share: number, what: string) => void, changed: () => void, point: import("./mirror.js").Point}} hear */
   constructor(hear) {
     this.hear = hear;
     /** Shared memory, or messages where the page is not cross-origin isolated. */

@@ -1,7 +1,7 @@
 // Reads the engine's published bytes: the generated layout says where a field lies, this says what it means on the page.
 
-import { LAYOUT } from "./layout.js";
-import { NUMBERS, TAPE } from "./mirror.js";
+import { ENUMS, LAYOUT } from "./layout.js";
+import { NESTS, NUMBERS, TAPE } from "./mirror.js";
 
 /** @typedef {import("./mirror.js").Slot} Slot */
 /** @typedef {{offset: number, count?: number}} Field */
@@ -24,6 +24,9 @@ const A = LAYOUT.cwts_account.fields;
 const O = LAYOUT.cwts_order.fields;
 const T = LAYOUT.cwts_trade.fields;
 const C = LAYOUT.cwts_counters.fields;
+const D = LAYOUT.cwts_decision.fields;
+const N = LAYOUT.cwts_nest.fields;
+const KIND = ENUMS.cwts_nest_kind;
 const LEVEL = LAYOUT.cwts_level.size;
 
 /**
@@ -32,6 +35,13 @@ const LEVEL = LAYOUT.cwts_level.size;
  * @property {number} createdMs @property {number} doneMs @property {number} limit price units
  * @property {number} qty @property {number} filled quantity units @property {number} notional e8
  * @property {number} fee e8 @property {number} touch price units @property {number} score
+ */
+
+/**
+ * What a whale has resting in the book.
+ * @typedef {object} Nest
+ * @property {0 | 1} side bid, ask @property {number} price @property {number} qty units
+ * @property {number} strength in sizes that make one @property {boolean} iceberg traded more than it ever showed
  */
 
 /** One slot, decoded when asked. Times in ms, prices and quantities in units, money in 10^-8. */
@@ -109,6 +119,39 @@ export class Snapshot {
   /** @param {number} at @returns {number} */
   feature(at) {
     return this.slot.snapshot.getFloat32(S.feature.offset + 4 * at, true);
+  }
+
+  /** @param {number} at cwts_signal @returns {number} */
+  signal(at) {
+    return this.slot.snapshot.getFloat32(S.signal.offset + 4 * at, true);
+  }
+
+  /** A signal as it was at the newest decision other than hold. @param {number} at cwts_signal @returns {number} */
+  lastSignal(at) {
+    return this.slot.decision.getFloat32(D.last_signal.offset + 4 * at, true);
+  }
+
+  /** What the score is the sum of. @returns {number[]} features, whales, value network */
+  parts() {
+    return [0, 1, 2].map((at) => this.slot.decision.getFloat32(D.part.offset + 4 * at, true));
+  }
+
+  /** @returns {Nest[]} those that are there and count */
+  nests() {
+    if (!this.synced) return [];
+    const view = this.slot.nests;
+    const nests = [];
+    for (let index = 0; index < 2 * NESTS; index++) {
+      const at = index * LAYOUT.cwts_nest.size;
+      const kind = view.getUint32(at + N.kind.offset, true);
+      const strength = view.getFloat32(at + N.strength.offset, true);
+      const qty = int64(view, at + N.qty.offset);
+      if (strength === 0 || qty === 0 || int64(view, at + N.gone_ns.offset) !== 0) continue;
+      if ((kind & (KIND.RESTING | KIND.ICEBERG)) === 0) continue;
+      const side = /** @type {0 | 1} */ (index < NESTS ? 0 : 1);
+      nests.push({ side, price: int64(view, at + N.price.offset), qty, strength, iceberg: (kind & KIND.ICEBERG) !== 0 });
+    }
+    return nests;
   }
 
   /** @param {(typeof NUMBERS)[number]} name @returns {number} */

@@ -2,14 +2,20 @@
 // a few times a second.
 
 import { fixed, signed, timeOfDay } from "../market.js";
+import { ENUMS } from "../layout.js";
+import { DRAWN } from "../mirror.js";
+import { PHASES, phaseOf } from "../words.js";
 import { Sheet } from "./sheet.js";
 
 /** @typedef {import("../market.js").Market} Market */
 /** @typedef {import("../snapshot.js").Order} Order */
+/** @typedef {import("../snapshot.js").Snapshot} Snapshot */
 
 const CAPACITY = 1 << 16;
 const RIGHT = 74;
 const BOTTOM = 16;
+const STRIP = 4; // the height of the phases' strip
+const [PHASE, RISK] = [ENUMS.cwts_signal.PHASE, ENUMS.cwts_signal.RISK].map((signal) => DRAWN.indexOf(signal));
 const DRAW_MS = 150; // between drawings, unless somebody asks: at the widest span a point is a fraction of a pixel
 
 /** Points of the market's time, oldest first; the oldest half goes when there is no room. */
@@ -19,19 +25,21 @@ class History {
     this.mid = new Float64Array(CAPACITY);
     this.equity = new Float64Array(CAPACITY);
     this.score = new Float64Array(CAPACITY);
+    this.phase = new Int8Array(CAPACITY); // -1: not known
     this.size = 0;
   }
 
-  /** @param {number} time @param {number} mid @param {number} equity @param {number} score */
-  add(time, mid, equity, score) {
+  /** @param {number} time @param {number} mid @param {number} equity @param {number} score @param {number} phase */
+  add(time, mid, equity, score, phase) {
     if (this.size === CAPACITY) {
-      for (const column of [this.time, this.mid, this.equity, this.score]) column.copyWithin(0, CAPACITY / 2);
+      for (const column of [this.time, this.mid, this.equity, this.score, this.phase]) column.copyWithin(0, CAPACITY / 2);
       this.size = CAPACITY / 2;
     }
     this.time[this.size] = time;
     this.mid[this.size] = mid;
     this.equity[this.size] = equity;
     this.score[this.size] = score;
+    this.phase[this.size] = phase;
     this.size += 1;
   }
 
@@ -102,9 +110,9 @@ export class Chart {
     this.redraw();
   }
 
-  /** @param {number} time @param {number} mid @param {number} equity @param {number} score */
-  add(time, mid, equity, score) {
-    this.history.add(time, mid, equity, score);
+  /** @param {number} time @param {number} mid @param {number} equity @param {number} score @param {Float32Array} drawn signals */
+  add(time, mid, equity, score, drawn) {
+    this.history.add(time, mid, equity, score, phaseOf(drawn[PHASE], drawn[RISK]));
     this.dirty = true;
   }
 
@@ -113,8 +121,8 @@ export class Chart {
     this.orders.set(order.id, order);
   }
 
-  /** @param {Market} market @param {number} now the market's time, ms */
-  draw(market, now) {
+  /** @param {Market} market @param {Snapshot} shot */
+  draw(market, shot) {
     if (!this.due || this.width === 0) return;
     this.dirty = this.asked = false;
     this.drawnAt = performance.now();
@@ -129,11 +137,12 @@ export class Chart {
       return;
     }
     const oldest = history.time[0];
-    const to = Math.max(now, history.time[history.size - 1]);
+    const to = Math.max(shot.nowMs, history.time[history.size - 1]);
     const from = Math.max(to - this.span, oldest);
     const first = Math.max(0, history.find(from) - 1);
     const strip = Math.max(36, Math.min(74, Math.round(end * 0.17)));
-    const price = { top: 6, bottom: end - 2 * strip - 12 };
+    const clusters = this.#ahead(shot);
+    const price = { top: clusters.length > 0 ? 20 : 6, bottom: end - 2 * strip - 12 };
     const score = { top: end - 2 * strip, bottom: end - strip - 6 };
     const profit = { top: end - strip, bottom: end - 2 };
     const x = (/** @type {number} */ time) => ((time - from) / Math.max(1, to - from)) * right;
@@ -155,7 +164,10 @@ export class Chart {
     const y = span(price, low - margin, high + margin);
     this.#grid(market, price, low - margin, high + margin, from, to, x, y, right, end);
     this.#positions(market, x, y, right, price, from);
+    this.#nests(shot, y, right, price);
     this.#line(first, history.mid, x, y, colours["line-price"], 1.3);
+    this.#phases(first, x, right, price.bottom + 1);
+    this.#clusters(clusters, market, y, right, price);
 
     const scoreY = span(score, -1, 1);
     this.#strip(score, right, scoreY(0));
@@ -331,6 +343,71 @@ export class Chart {
     if (held !== 0) band(Infinity);
   }
 
+  /**
+   * The adaptive cycle's phases, as a strip under the price.
+   * @param {number} first @param {(time: number) => number} x @param {number} right @param {number} top
+   */
+  #phases(first, x, right, top) {
+    const { history } = this;
+    const { time, phase, size } = history;
+    for (let at = first; at < size; ) {
+      const begin = at;
+      while (at < size && phase[at] === phase[begin]) at += 1;
+      if (phase[begin] < 0) continue;
+      const left = Math.max(0, x(time[begin]));
+      this.sheet.fill(`phase-${phase[begin]}`, left, top, (at < size ? Math.min(right, x(time[at])) : right) - left, STRIP);
+    }
+  }
+
+  /** Where the next clusters of liquidations are thought to be. @param {Snapshot} shot @returns {{distance: number, price: number}[]} basis points, price units */
+  #ahead(shot) {
+    if (!shot.synced) return [];
+    const { LIQUIDATION_UP, LIQUIDATION_DOWN } = ENUMS.cwts_signal;
+    const distances = [shot.signal(LIQUIDATION_UP), -shot.signal(LIQUIDATION_DOWN)].filter((distance) => distance !== 0);
+    return distances.map((distance) => ({ distance, price: shot.mid * (1 + distance / 1e4) }));
+  }
+
+  /**
+   * A dashed line for each that is in sight, and words above the prices for those that are not.
+   * @param {{distance: number, price: number}[]} clusters @param {Market} market @param {(value: number) => number} y
+   * @param {number} right @param {{top: number, bottom: number}} area
+   */
+  #clusters(clusters, market, y, right, area) {
+    const { context: pen, colours } = this;
+    const words = [];
+    for (const { distance, price } of clusters) {
+      const at = y(price);
+      const far = `${signed(distance, 0)} bp`;
+      if (at < area.top || at > area.bottom) {
+        words.push(`${distance > 0 ? "↑" : "↓"} ${right < 440 ? far : `${fixed(price / market.priceUnit, 0)} (${far})`}`);
+        continue;
+      }
+      pen.setLineDash([6, 4]);
+      this.#level(right, at, colours.quiet);
+      pen.setLineDash([]);
+      this.#name(`liquidations ${far}`, { top: at + (distance > 0 ? 6 : -15) });
+    }
+    pen.fillStyle = colours.quiet;
+    if (words.length > 0) pen.fillText(`liquidations ${words.join("  ")}`, 4, 11);
+  }
+
+  /**
+   * What whales have resting in the book: a band at the right, the longer the stronger; an iceberg's is hollow.
+   * @param {Snapshot} shot @param {(value: number) => number} y @param {number} right @param {{top: number, bottom: number}} area
+   */
+  #nests(shot, y, right, area) {
+    const { context: pen, colours } = this;
+    pen.lineWidth = 1;
+    for (const { price, strength, iceberg } of shot.nests()) {
+      const at = Math.round(y(price));
+      if (at < area.top + 2 || at > area.bottom - 2) continue;
+      const wide = Math.round(14 + 5 * Math.min(10, strength));
+      pen.fillStyle = pen.strokeStyle = colours.whale;
+      if (iceberg) pen.strokeRect(right - wide + 0.5, at - 1.5, wide - 1, 3);
+      else pen.fillRect(right - wide, at - 1, wide, 3);
+    }
+  }
+
   #inOrder() {
     return [...this.orders.values()].sort((one, other) => one.id - other.id);
   }
@@ -385,6 +462,7 @@ export class Chart {
       Number.isFinite(mid) ? fixed(mid / market.priceUnit, market.priceDecimals + 1) : "no valid book",
       `score ${signed(history.score[at], 2)}`,
       `profit ${market.gain(history.equity[at] - market.capital)}`,
+      ...(history.phase[at] < 0 || right < 500 ? [] : [PHASES[history.phase[at]]]),
     ].join("   ");
     const wide = pen.measureText(line).width + 12;
     const left = Math.min(Math.max(0, this.pointer.x - wide / 2), right - wide);

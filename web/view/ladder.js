@@ -9,6 +9,7 @@ const LEVELS = 32; // as many as the engine publishes
 const ROW = 18; // pixels, at least
 const SPREAD = 37; // the height of what is between the sides
 const MARK = 16; // the width of the column of our marks
+const NEST = 4; // the width of the bar that marks a whale's order
 const CELL = 7.3; // what a character takes at most, at 12 pixels
 
 /** @typedef {import("../snapshot.js").Snapshot} Snapshot */
@@ -21,6 +22,7 @@ class Level {
     this.qty = NaN;
     this.sum = 0;
     this.mark = "";
+    this.nest = ""; // "whale", "iceberg" or nothing
     this.bar = 0; // pixels
     this.words = ["", "", "", ""]; // mark, price, size, sum
     this.worded = [NaN, NaN, NaN]; // the numbers that they say
@@ -28,13 +30,14 @@ class Level {
     this.told = false;
   }
 
-  /** @param {number} price @param {number} qty @param {number} sum @param {string} mark */
-  set(price, qty, sum, mark) {
-    if (price === this.price && qty === this.qty && sum === this.sum && mark === this.mark) return;
+  /** @param {number} price @param {number} qty @param {number} sum @param {string} mark @param {string} nest */
+  set(price, qty, sum, mark, nest) {
+    if (price === this.price && qty === this.qty && sum === this.sum && mark === this.mark && nest === this.nest) return;
     this.price = price;
     this.qty = qty;
     this.sum = sum;
     this.mark = mark;
+    this.nest = nest;
     this.drawn = this.told = false;
   }
 
@@ -42,7 +45,7 @@ class Level {
     if (Number.isNaN(this.price)) return;
     this.price = NaN;
     this.sum = 0;
-    this.mark = "";
+    this.mark = this.nest = "";
     this.words.fill("");
     this.worded.fill(NaN);
     this.drawn = this.told = false;
@@ -52,7 +55,7 @@ class Level {
   word(market) {
     const { words, worded, price, qty, sum } = this;
     if (Number.isNaN(price)) return;
-    words[0] = this.mark;
+    words[0] = this.nest === "" ? this.mark : `${this.mark} ${this.nest}`.trim();
     if (worded[0] !== price) words[1] = market.price(price);
     if (worded[1] !== qty) words[2] = market.qty(qty);
     if (worded[2] !== sum) words[3] = market.qty(sum);
@@ -117,6 +120,7 @@ export class Ladder {
     attribute(this.sync, "data-good", shot.synced ? 1 : 0);
     text(this.sync, shot.synced ? "in sync" : "not valid");
     text(this.none, shot.synced ? "" : `No valid book: ${syncWords(shot.syncReason)}. It comes back with the next snapshot.`);
+    const nests = new Map(shot.nests().map(({ price, iceberg }) => [price, iceberg ? "iceberg" : "whale"]));
     const counts = shot.synced ? [shot.bidTop, shot.askTop] : [0, 0];
     for (const side of /** @type {(0 | 1)[]} */ ([0, 1])) {
       let sum = 0;
@@ -129,7 +133,7 @@ export class Ladder {
         const qty = shot.qty(side, at);
         const price = shot.price(side, at);
         sum += qty;
-        level.set(price, qty, sum, marks.get(price) ?? "");
+        level.set(price, qty, sum, marks.get(price) ?? "", nests.get(price) ?? "");
       }
     }
     let [mid, spread] = ["–", ""];
@@ -189,6 +193,11 @@ export class Ladder {
       for (const [level, top, bottom] of rows) {
         put(level.words[2], qty, top, bottom);
         put(level.words[3], width, top, bottom);
+      }
+      for (const [level, top, bottom] of rows) {
+        if (level.nest === "") continue;
+        sheet.fill("whale", 0, top + 1, NEST, bottom - top - 2);
+        if (level.nest === "iceberg") sheet.fill("panel", 1, top + 2, NEST - 2, bottom - top - 4); // hollow
       }
       for (const [level, top, bottom] of rows) {
         if (!level.mark) continue;

@@ -1,7 +1,8 @@
 // The panels beside ladder and chart: decision, signals, account, orders, trades, engine.
 
 import { duration, fixed, signed, timeOfDay } from "../market.js";
-import { ACTION_MARKS, ACTIONS, FEATURES, orderWords, reasonShort, reasonWords } from "../words.js";
+import { DRAWN } from "../mirror.js";
+import { ACTION_MARKS, ACTIONS, behindWords, FEATURES, METERS, orderWords, partsWords, reasonShort, reasonWords } from "../words.js";
 import { attribute, byId, cell, Facts, hide, make, scale, text } from "./dom.js";
 import { Sheet } from "./sheet.js";
 
@@ -21,6 +22,7 @@ export class DecisionPanel {
     this.meter = byId("meter");
     this.needle = byId("needle");
     this.score = cell(byId("score"));
+    this.parts = cell(byId("parts"));
     this.last = cell(byId("last-action"));
   }
 
@@ -47,10 +49,15 @@ export class DecisionPanel {
     text(this.action, `${ACTION_MARKS[shot.action]} ${ACTIONS[shot.action]}`);
     text(this.reason, reasonWords(shot.reason, shot.score, market, shot));
     text(this.score, signed(shot.score, 2));
+    text(this.parts, partsWords(shot.parts()));
     attribute(this.meter, "aria-label", `Score ${signed(shot.score, 2)}, opens a position at ${fixed(market.enter, 2)} either way`);
     if (shot.lastMs <= 0) return void text(this.last, "no trade yet");
     const ago = duration(shot.nowMs - shot.lastMs);
-    text(this.last, `last: ${ACTIONS[shot.lastAction].toLowerCase()}, ${reasonShort(shot.lastReason)}, score ${signed(shot.lastScore, 2)}, ${ago} ago`);
+    const behind = behindWords(shot.lastReason, (at) => shot.lastSignal(at));
+    const what = `${ACTIONS[shot.lastAction].toLowerCase()}, ${reasonShort(shot.lastReason)}, score ${signed(shot.lastScore, 2)}`;
+    const why = behind ? `; ${behind}` : "";
+    text(this.last, `last: ${what}${why}, ${ago} ago`);
+    attribute(this.last, "title", `The last trade: ${what}${why}`);
   }
 }
 
@@ -84,6 +91,102 @@ export class SignalsPanel {
       const share = Math.max(-1, Math.min(1, number / feature.full));
       scale(fill, share);
       attribute(fill, "data-sign", share < 0 ? -1 : 1);
+    });
+  }
+}
+
+const SAMPLES = 150;
+const SAMPLE_MS = 2000; // of the market's time: the lines show five minutes
+const LINES_MS = 500; // between drawings of the lines
+
+/** Whales and risk: a row of words each, and a line of the last minutes between name and number, all on one canvas. */
+export class WhalesPanel {
+  constructor() {
+    this.rows = METERS.map(({ name, what }) => {
+      const place = make("i", "line-place");
+      const value = make("span", "number value", "–");
+      const row = make("li", "", make("span", "", name), place, value);
+      row.title = what;
+      byId("whales").append(row);
+      return { row, place, value: cell(value) };
+    });
+    /** A ring of what the lines draw. */
+    this.samples = new Float32Array(SAMPLES * DRAWN.length);
+    this.count = 0;
+    this.sampledMs = -Infinity;
+    this.dirty = false;
+    this.drawnAt = 0;
+    /** Where the lines are drawn. @type {{x: number, y: number, width: number, height: number}[]} */
+    this.places = [];
+    this.sheet = new Sheet(byId("lines"), () => this.#renew());
+  }
+
+  open() {
+    this.count = 0;
+    this.sampledMs = -Infinity;
+    this.#renew();
+  }
+
+  /** @param {number} time @param {Float32Array} signals those of DRAWN */
+  add(time, signals) {
+    if (time < this.sampledMs + SAMPLE_MS) return;
+    this.sampledMs = time;
+    this.samples.set(signals, (this.count % SAMPLES) * DRAWN.length);
+    this.count += 1;
+    this.dirty = true;
+  }
+
+  /** @param {Snapshot} shot @param {number} now on the page's clock */
+  draw(shot, now) {
+    const signal = (/** @type {number} */ at) => shot.signal(at);
+    this.rows.forEach(({ row, value }, at) => {
+      const { words, alarm } = METERS[at];
+      text(value, words(signal));
+      if (alarm) attribute(row, "data-alarm", alarm(signal) ? 1 : 0);
+    });
+    if (!this.dirty || now - this.drawnAt < LINES_MS) return;
+    this.drawnAt = now;
+    this.#paint();
+  }
+
+  /** Finds out where the lines go. */
+  #renew() {
+    this.places = this.rows.map(({ place }) => ({ x: place.offsetLeft, y: place.offsetTop, width: place.offsetWidth, height: place.offsetHeight }));
+    this.#paint();
+  }
+
+  #paint() {
+    const { sheet, samples, count } = this;
+    const { pen, colours } = sheet;
+    this.dirty = false;
+    sheet.fill("panel", 0, 0, sheet.width, sheet.height);
+    const size = Math.min(count, SAMPLES);
+    if (size < 2) return;
+    const values = new Float32Array(size);
+    pen.lineWidth = 1;
+    pen.lineJoin = "bevel";
+    this.places.forEach(({ x, y, width, height }, row) => {
+      if (width < 8) return;
+      const meter = METERS[row];
+      const [one, other] = meter.line.map((signal) => DRAWN.indexOf(signal));
+      let low = meter.low ?? Infinity;
+      let high = meter.high ?? -Infinity;
+      for (let at = 0; at < size; at++) {
+        const from = ((count - size + at) % SAMPLES) * DRAWN.length;
+        values[at] = samples[from + one] - (other === undefined ? 0 : samples[from + other]);
+        if (meter.low === undefined && values[at] < low) low = values[at];
+        if (meter.high === undefined && values[at] > high) high = values[at];
+      }
+      const room = (meter.least ?? 0) - (high - low);
+      if (room > 0 && meter.low === undefined) low -= room / 2;
+      if (room > 0 && meter.high === undefined) high += meter.low === undefined ? room / 2 : room;
+      const down = (/** @type {number} */ value) => y + 1 + (height - 2) * (1 - (value - low) / (high - low || 1));
+      if (low <= 0 && high >= 0) sheet.fill("grid", x, sheet.snap(down(0)), width, 1 / sheet.ratio);
+      pen.strokeStyle = colours.quiet;
+      pen.beginPath();
+      const step = width / (SAMPLES - 1);
+      for (let at = 0; at < size; at++) pen.lineTo(x + width - (size - 1 - at) * step, down(values[at]));
+      pen.stroke();
     });
   }
 }

@@ -2,7 +2,10 @@
 // change, which takes the machine from the engine for milliseconds at a time; here a change costs its own pixels. What a
 // canvas contains in the document (rows and cells for a screen reader) is never laid out.
 
-const COLOURS = ["panel", "text", "quiet", "edge", "grid", "bid", "ask", "bid-bar", "ask-bar", "mark", "line-price", "mono"];
+const COLOURS = [
+  "panel", "text", "quiet", "edge", "grid", "bid", "ask", "bid-bar", "ask-bar", "mark", "line-price", "whale", "phase-0",
+  "phase-1", "phase-2", "phase-3", "mono",
+];
 
 export class Sheet {
   /** @param {HTMLCanvasElement} canvas @param {() => void} renew draws everything: size or colours are new */

@@ -300,7 +300,8 @@ function chart() {
   const synced = memory().getUint32(at + FIELD.synced.offset, true) === 1;
   const mid = int64(at + FIELD.mid_e8.offset) / 1e8;
   const score = memory().getFloat32(at + FIELD.score.offset, true);
-  mirror.point(time, synced && mid > 0 ? mid : NaN, int64(at + FIELD.equity_e8.offset), score);
+  const signals = new Float32Array(heap().buffer, at + FIELD.signal.offset, FIELD.signal.count);
+  mirror.point(time, synced && mid > 0 ? mid : NaN, int64(at + FIELD.equity_e8.offset), score, signals);
 }
 
 function publish() {
