@@ -48,7 +48,7 @@ def hawkes(rng: np.random.Generator, rate: float, branching: float, beta: float,
     newest = rng.uniform(-100 / beta, seconds, rng.poisson(rate * (1 - branching) * (seconds + 100 / beta)))
     all_of_them = [newest]
     while len(newest):
-        parents = np.repeat(newest, rng.poisson(branching, len(newest)))
+        parents = np.repeat(newest, rng.poisson(branching, len(newest)).astype(np.intp))
         newest = parents + rng.exponential(1 / beta, len(parents))
         all_of_them.append(newest)
     times = np.sort(np.concatenate(all_of_them))
@@ -60,8 +60,8 @@ def pareto_bursts(rng: np.random.Generator, alpha: float, least: int, count: int
     sizes = np.floor((least - 0.5) * rng.random(count) ** (-1 / (alpha - 1)) + 0.5).astype(np.int64)
     sizes = np.minimum(sizes, 10_000)
     begins = np.cumsum(rng.uniform(20, 40, count))
-    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return np.repeat(begins, sizes) + within * 0.001, sizes
+    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes.astype(np.intp))
+    return np.repeat(begins, sizes.astype(np.intp)) + within * 0.001, sizes
 
 
 def trades(times: Floats, symbol: str = "BTCUSDT") -> bytes:
