@@ -54,10 +54,10 @@ export class DecisionPanel {
     if (shot.lastMs <= 0) return void text(this.last, "no trade yet");
     const ago = duration(shot.nowMs - shot.lastMs);
     const behind = behindWords(shot.lastReason, (at) => shot.lastSignal(at));
-    const what = `${ACTIONS[shot.lastAction].toLowerCase()}, ${reasonShort(shot.lastReason)}, score ${signed(shot.lastScore, 2)}`;
-    const why = behind ? `; ${behind}` : "";
-    text(this.last, `last: ${what}${why}, ${ago} ago`);
-    attribute(this.last, "title", `The last trade: ${what}${why}`);
+    const action = ACTIONS[shot.lastAction].toLowerCase();
+    const why = `${reasonShort(shot.lastReason)} (${signed(shot.lastScore, 2)})${behind ? `; ${behind}` : ""}`;
+    text(this.last, `last: ${action} ${ago} ago, ${why}`);
+    attribute(this.last, "title", `The last trade: ${action}, ${why}; in brackets the score`);
   }
 }
 
