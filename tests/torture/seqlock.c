@@ -158,6 +158,7 @@ int main(int argc, char **argv) {
     cwts_config config = {.abi = CWTS_ABI, .exchange = CWTS_BINANCE_USDM, .symbol = "BTCUSDT", .qty_decimals = 3, .contract = CWTS_LINEAR,
                           .parts = CWTS_PART_ALL, .tick_size = 1, .lot_size = 1, .contract_size_e8 = 100000000, .max_loss_e8 = 1,
                           .max_hold_ns = 1, .stale_ns = 1000000000, .enter = 1, .exit = 1};
+    memcpy(config.parameter, PARAMETER_DEFAULT, sizeof PARAMETER_DEFAULT);
     if (cwts_init(&block, &config) != 0) return 2;
     uint32_t bytes = frame_make(ids, qty, 1);
     put_digits(ids[0], 1000000000000, 13);
