@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.server
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -570,3 +571,34 @@ def test_a_hundred_thousand_messages_at_once(live: Live) -> None:
     took, after = time.monotonic() - began, memory(live)
     print(f"\n{count:,} messages in {took:.1f} s; memory {before / 1e6:.0f} MB, then {after / 1e6:.0f} MB")
     assert after - before < 8e6
+
+
+@pytest.mark.slow
+def test_a_thousand_messages_a_second(command: str, serve: Any, site: Path, page_of: Any) -> None:
+    """For CWTS_SOAK_SECONDS (60): all arrive, memory is flat, the book is the exchange's own. Prints the latencies."""
+    simulator = Simulated(command, "binance-usdm-btcusdt-20240808.gz")
+    served = (command, "serve", "--port", "0", "--no-open", "--site", str(site), "--simulate-origin", simulator.origin)
+    try:
+        with serve(*served) as address, page_of(address) as trader:
+            page = Live(trader, {"binance-usdm": simulator})
+            page.go("binance-usdm")
+            simulator.post("speed", {"rate": 1000})
+            time.sleep(10)
+            before, first, began = memory(page), trader.state(), time.monotonic()
+            time.sleep(float(os.environ.get("CWTS_SOAK_SECONDS", "60")))
+            state, took = trader.state(), time.monotonic() - began
+            after = memory(page)
+            page.equal()
+            simulator.post("speed", {"paused": True})
+            time.sleep(1)
+            links = {link["role"]: link["messages"] for link in trader.state()["connections"]}
+            sent = {end: each["sent"] for end, each in simulator.connections("binance-usdm").items()}
+            print(
+                f"\n{(state['messages'] - first['messages']) / took:.0f} messages a second for {took:.0f} s; memory "
+                f"{before / 1e6:.1f} MB, then {after / 1e6:.1f} MB; latency {json.dumps(state['latency'])}"
+            )
+            assert {end: links[{"ws-api": "api"}.get(end, end)] for end in sent} == sent
+            assert (state["lost"], state["gaps"], state["malformed"]) == (0, 0, 0)
+            assert after - before < 8e6
+    finally:
+        simulator.end()
