@@ -20,8 +20,7 @@ static void brain_update(cwts_block *k, i64 now, u64 before, u32 events) {
     bars_market(k, events);
     i64 mid2 = b->now.synced ? b->now.close : 0;
     if (events & CWTS_EV_TRADE) {
-        u64 kept = k->tape.count > CWTS_TRADES ? k->tape.count - CWTS_TRADES : 0; /* one message may hold more than the ring */
-        for (u64 i = before > kept ? before : kept; i < k->tape.count; i++) {
+        for (u64 i = trades_since(&k->tape, before); i < k->tape.count; i++) {
             const cwts_trade *t = &k->tape.ring[i & (CWTS_TRADES - 1)];
             bar_trade(&b->now, t);
             volume_trade(k, t, mid2);

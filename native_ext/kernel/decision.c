@@ -21,7 +21,7 @@ static inline float within_one(float v) {
 static opinion opinion_now(const cwts_block *k) {
     const float *signal = k->signals.value, *p = k->config.parameter;
     opinion o;
-    o.features = features_score(k->features.value, k->config.weights);
+    o.features = within_one(features_score(k->features.value, k->config.weights));
     o.whales = within_one(p[CWTS_P_DECISION_WHALE_WEIGHT] * (signal[CWTS_S_WHALE_PRESSURE] * signal[CWTS_S_WHALE_CONFIDENCE]));
     o.value = within_one(p[CWTS_P_DECISION_VALUE_WEIGHT] * signal[CWTS_S_VALUE]);
     o.score = within_one(o.features + (o.whales + o.value));

@@ -3,11 +3,6 @@
 #include "numeric.h"
 #include "simd.h"
 
-typedef float f32x8 __attribute__((vector_size(32)));
-typedef float f32x4 __attribute__((vector_size(16)));
-typedef double f64x4 __attribute__((vector_size(32)));
-typedef i64 i64x4 __attribute__((vector_size(32)));
-
 #define TAU_1S 1e9
 #define TAU_10S 1e10
 #define TAU_60S 6e10
@@ -64,8 +59,7 @@ static void features_decay(cwts_features *f, i64 now) {
 
 static void features_trades(cwts_block *k, u64 before) {
     cwts_features *f = &k->features;
-    u64 kept = k->tape.count > CWTS_TRADES ? k->tape.count - CWTS_TRADES : 0; /* one message may hold more than the ring */
-    for (u64 i = before > kept ? before : kept; i < k->tape.count; i++) {
+    for (u64 i = trades_since(&k->tape, before); i < k->tape.count; i++) {
         const cwts_trade *t = &k->tape.ring[i & (CWTS_TRADES - 1)];
         double qty = (double)t->qty, aggressor = (double)t->aggressor;
         f->flow_signed[0] += aggressor * qty;
@@ -171,7 +165,7 @@ static void features_update(cwts_block *k, i64 now, u64 before, u32 events) {
     if (f->mid != 0.0) features_values(k);
 }
 
-/* Weighted sum in eight lanes, then halves: the order of summation is the same on every target. */
+/* Weighted sum of the features. */
 static float features_score(const float *value, const float *weight) {
     f32x8 a, b, x, y;
     __builtin_memcpy(&a, value, 32);
@@ -179,7 +173,5 @@ static float features_score(const float *value, const float *weight) {
     __builtin_memcpy(&x, weight, 32);
     __builtin_memcpy(&y, weight + 8, 32);
     f32x8 sum = a * x + b * y;
-    float s = ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
-    s = s > 1.0f ? 1.0f : s;
-    return s < -1.0f ? -1.0f : s;
+    return by_halves(&sum);
 }

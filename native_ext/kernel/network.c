@@ -2,7 +2,7 @@
  * (cwts_network_batch). 16 inputs, 8 hidden units with ReLU, 1 or 2 outputs; what they say is in docs/networks.md.
  *
  * The hidden units are the eight virtual lanes. Whatever is computed, every sum has one order: even inputs upon the bias, odd
- * inputs upon zero, the two added; outputs by halves, as features_score does. So a batch gives the bits of single rows, and
+ * inputs upon zero, the two added; outputs by halves. So a batch gives the bits of single rows, and
  * every target the same ones. */
 #include "numeric.h"
 #include "simd.h"
@@ -80,14 +80,6 @@ static inline void network_hidden(const cwts_network *n, const float *x, f32x8 *
         hidden[r] = even[r] + odd[r];
         max8(&hidden[r], &zero);
     }
-}
-
-static inline float by_halves(const f32x8 *v) {
-    f32x4 a, b;
-    __builtin_memcpy(&a, v, 16);
-    __builtin_memcpy(&b, (const char *)v + 16, 16);
-    a += b;
-    return (a[0] + a[2]) + (a[1] + a[3]);
 }
 
 #if defined(__AVX2__) || defined(CWTS_AVX2)

@@ -19,6 +19,15 @@ static inline double double_of_bits(u64 bits) {
     return v;
 }
 
+/* Histograms have eight linear steps to each power of two: the exponent and the first three bits of the fraction, in order.
+ * Bin 0 begins at 1; v > 0. */
+static inline i64 bin_of(double v) {
+    u64 bits;
+    __builtin_memcpy(&bits, &v, 8);
+    return (i64)(bits >> 49) - 1023 * 8;
+}
+static inline double bin_edge(i64 bin) { return double_of_bits((u64)(bin + 1023 * 8) << 49); }
+
 /* e^x, x clamped to [-700, 700]; error below 1e-15. x = n ln 2 + r, |r| <= ln 2 / 2; Taylor to the thirteenth term. */
 static inline double exponential(double x) {
     x = clamp(x, -700.0, 700.0);

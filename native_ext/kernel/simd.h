@@ -9,6 +9,19 @@
 
 typedef u8 u8x16 __attribute__((vector_size(16)));
 typedef u64 u64x4 __attribute__((vector_size(32)));
+typedef i64 i64x4 __attribute__((vector_size(32)));
+typedef float f32x4 __attribute__((vector_size(16)));
+typedef float f32x8 __attribute__((vector_size(32)));
+typedef double f64x4 __attribute__((vector_size(32)));
+
+/* The sum of eight lanes, always in this order. By address: compilers disagree on how to pass a vector without AVX. */
+static inline float by_halves(const f32x8 *v) {
+    f32x4 a, b;
+    __builtin_memcpy(&a, v, 16);
+    __builtin_memcpy(&b, (const char *)v + 16, 16);
+    a += b;
+    return (a[0] + a[2]) + (a[1] + a[3]);
+}
 
 #if defined(__AVX2__) || defined(CWTS_AVX2)
 #include <immintrin.h>

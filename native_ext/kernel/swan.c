@@ -11,18 +11,13 @@
 #define VACUUM_BARS 3
 #define Z_LEAST 0.015625      /* 2^-6: below it, one bin */
 #define Z_MOST 63.9          /* more is taken as this: one wrong price must not be the tail for hours */
-#define BIN_SHIFT 49          /* of a double's bits: exponent and three bits of the fraction, eight bins an octave */
-#define BIN_FIRST ((1023ULL - 6) << 3)
+#define Z_FIRST (-6 * 8)      /* its bin */
 #define PRIOR_SHAPE 0.2       /* what the shape is until the sample speaks, and how many exceedances that is worth */
 #define PRIOR_WEIGHT 20.0
 
-static u32 swan_bin(double z) {
-    u64 bits;
-    __builtin_memcpy(&bits, &z, 8);
-    return (u32)((bits >> BIN_SHIFT) - BIN_FIRST);
-}
+static u32 swan_bin(double z) { return (u32)(bin_of(z) - Z_FIRST); }
 
-static double swan_edge(u32 bin) { return double_of_bits((BIN_FIRST + bin) << BIN_SHIFT); }
+static double swan_edge(u32 bin) { return bin_edge((i64)bin + Z_FIRST); }
 
 static void swan_sample(cwts_swan *s, double z, double memory) {
     z = clamp(z, Z_LEAST, Z_MOST);

@@ -1,6 +1,12 @@
 /* tape.c: the rings of the last trades and forced orders, and the best bid and ask as the ticker streams tell them. */
 #include "internal.h"
 
+/* The first of the trades since the tape's count was `before` that the ring still holds: one message may bring more than that. */
+static inline u64 trades_since(const cwts_tape *tape, u64 before) {
+    u64 kept = tape->count > CWTS_TRADES ? tape->count - CWTS_TRADES : 0;
+    return before > kept ? before : kept;
+}
+
 static u32 trade_add(cwts_block *k, const cwts_trade *t) {
     cwts_tape *tape = &k->tape;
     tape->ring[tape->count++ & (CWTS_TRADES - 1)] = *t;

@@ -16,14 +16,9 @@ static inline i64 whale_ns(const cwts_block *k, u32 name, double unit) { return 
 
 /* ---- sizes -------------------------------------------------------------------------------------------------------- */
 
-/* Eight linear steps to each power of two: the exponent and the first three bits of the fraction, in order. */
-static inline double size_low(u64 bin) { return double_of_bits((1023 * 8 + bin) << 49); }
-
 static inline u32 size_bin(double size) {
-    u64 bits;
     if (!(size >= 1.0)) return 0;
-    __builtin_memcpy(&bits, &size, 8);
-    u64 bin = (bits >> 49) - 1023 * 8;
+    i64 bin = bin_of(size);
     return bin < CWTS_SIZE_BINS ? (u32)bin : CWTS_SIZE_BINS - 1;
 }
 
@@ -54,7 +49,7 @@ static void sizes_find(cwts_sizes *h, double share) {
     double want = share * h->total;
     while (h->bin > 0 && h->below >= want) h->below -= h->mass[--h->bin];
     while (h->bin < CWTS_SIZE_BINS - 1 && h->below + h->mass[h->bin] < want) h->below += h->mass[h->bin++];
-    double low = size_low(h->bin), high = size_low(h->bin + 1), mass = h->mass[h->bin];
+    double low = bin_edge((i64)h->bin), high = bin_edge((i64)h->bin + 1), mass = h->mass[h->bin];
     h->limit = mass > 0.0 ? low + (high - low) * clamp((want - h->below) / mass, 0.0, 1.0) : low;
 }
 
