@@ -69,7 +69,7 @@ def device() -> WgpuNetworks:
 
     try:
         return WgpuNetworks()
-    except gpu.BatchError as error:
+    except base.BatchError as error:
         message = str(error)
     assert message.startswith(("no GPU adapter was found", "the GPU needs the package wgpu"))
     pytest.skip(message)
@@ -82,7 +82,7 @@ def device() -> WgpuNetworks:
 def test_the_shader_agrees_with_the_kernel(device: WgpuNetworks, count: int) -> None:
     weights, rows = some_weights(count), some_rows(count)
     answers = device.run(weights, rows)
-    assert answers.shape == (count, gpu.ANSWERS)
+    assert answers.shape == (count, base.ANSWERS)
     assert_agreement(answers, weights, rows)
 
 
@@ -140,7 +140,7 @@ def test_smaller_batches_keep_the_buffers(device: WgpuNetworks) -> None:
 def test_a_shader_that_does_not_compile_is_one_line(device: WgpuNetworks) -> None:
     from cwts.gpu.wgpu_host import WgpuNetworks
 
-    with pytest.raises(gpu.BatchError, match=r"^the GPU cannot be used: .*") as caught:
+    with pytest.raises(base.BatchError, match=r"^the GPU cannot be used: .*") as caught:
         WgpuNetworks(shader=base.source("networks.wgsl").replace("fn run", "fn run run"))
     assert "\n" not in str(caught.value)
 
@@ -244,7 +244,7 @@ def test_the_cuda_text_computes_what_the_kernel_does(names: tuple[str, ...], tmp
     assert done.returncode == 0, done.stderr
     weights, rows = some_weights(11, *names, value=5.0), some_rows(3000)
     given = np.frombuffer(weights, np.float32)
-    answers = np.full((len(rows), gpu.ANSWERS), np.nan, np.float32)
+    answers = np.full((len(rows), base.ANSWERS), np.nan, np.float32)
     ctypes.CDLL(str(library)).all(given.ctypes, rows.ctypes, answers.ctypes, len(rows))
     assert_agreement(answers, weights, rows)
 
@@ -262,7 +262,7 @@ def test_nvcc_takes_the_cuda_text(tmp_path: Path) -> None:
 def test_cuda_agrees_with_the_kernel() -> None:
     try:
         device = gpu.open_networks("cuda")
-    except gpu.BatchError as error:
+    except base.BatchError as error:
         pytest.skip(str(error))
     weights, rows = some_weights(12), some_rows(70_001)
     assert_agreement(device.run(weights, rows), weights, rows)
@@ -296,7 +296,7 @@ def test_the_answers_are_the_engine_s_own_signals(data: Path) -> None:
     engine.feed(networks.load_frames(weights))
     batch = next(Recording(data / USDM).batches())
     _, rows = history.features_on_grid([batch], engine, 60_000)
-    last = slice(int(layout.Signal.CASCADE_UP), int(layout.Signal.CASCADE_UP) + gpu.ANSWERS)
+    last = slice(int(layout.Signal.CASCADE_UP), int(layout.Signal.CASCADE_UP) + base.ANSWERS)
     answers = SimdNetworks().run(base.packed(weights), rows[-1:])
     assert answers[0].tobytes() == engine.view["signals"]["value"][last].tobytes()
 

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,6 @@ from cwts.config import Settings, build_config
 from cwts.errors import CwtsError, InputError
 from cwts.gpu import bench as bench_gpu
 from cwts.kernel import Engine, layout
-from cwts.networks import command_frames
 from cwts.recording import FRAME, Recording, payloads
 from cwts.replay import Setup, prepare
 
@@ -98,8 +98,8 @@ class _Work:
         """A fresh engine with a valid book."""
         setup = self.setup
         settings = Settings(parts=parts)
-        engine = Engine(build_config(setup.instrument, settings, setup.survey.reference_price), kernel)
-        engine.feed(command_frames(setup.start))
+        config = build_config(setup.instrument, settings, setup.survey.reference_price)
+        engine = replace(setup, config=config).engine(kernel)
         engine.feed(self.before)
         return engine
 

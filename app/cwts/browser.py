@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cwts import _kernel
-from cwts.config import Settings, build_config
+from cwts.config import Settings
 from cwts.errors import CwtsError, InputError
 from cwts.exchanges import (
     ask_book,
@@ -36,10 +36,9 @@ from cwts.exchanges import (
 from cwts.exchanges.base import DROP, as_json
 from cwts.instruments import guess_instrument
 from cwts.kernel import Engine, layout, plain
-from cwts.networks import command_frames, load_payloads
 from cwts.recorder import FrameRecording
 from cwts.recording import Recording, Survey
-from cwts.replay import prepare
+from cwts.replay import Setup, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,6 +62,7 @@ _input: NDArray[np.uint8] = np.zeros(INPUT_BYTES, np.uint8)
 _large: NDArray[np.uint8] = np.zeros(0, np.uint8)
 _drained: NDArray[np.uint8] = np.zeros(0, np.uint8)
 _engine: Engine | None = None
+_setup: Setup | None = None  # of the recording that is open
 _live: Live | None = None
 _pieces: Iterator[bytes | bytearray] | None = None
 
@@ -100,7 +100,7 @@ def open_recording(name: str, exchange: str, symbol: str, watch: Callable[[float
 
     `known`: the survey as JSON, if somebody has made it before (the site's builder, of the recordings that it bundles).
     """
-    global _engine, _pieces
+    global _engine, _setup, _pieces
     try:
         recording = _Watched(FILE, name=name)
         recording.watch = watch
@@ -109,18 +109,23 @@ def open_recording(name: str, exchange: str, symbol: str, watch: Callable[[float
             price = fields["reference_price"]
             recording.known = Survey(**{**fields, "reference_price": Decimal(price) if price is not None else None})
         setup = prepare(recording, exchange, symbol)
-        _engine = setup.engine()
+        _engine, resumed = setup.engine_for(recording)
+        _setup = setup
     except CwtsError as error:
         return json.dumps({"error": str(error)})
     _pieces = None
-    found = {
+    return json.dumps(_opened(setup, _engine, setup.notes + setup.warnings + resumed), default=str)
+
+
+def _opened(setup: Setup, engine: Engine, notes: tuple[str, ...]) -> dict[str, Any]:
+    """What the page shows of an engine that has just been made."""
+    return {
         "survey": asdict(setup.survey),
         "instrument": asdict(setup.instrument),
-        "notes": setup.notes + setup.warnings,
-        "block": _address(_engine.block),
-        "blockBytes": _engine.block.nbytes,
+        "notes": notes,
+        "block": _address(engine.block),
+        "blockBytes": engine.block.nbytes,
     }
-    return json.dumps(found, default=str)
 
 
 def rewind() -> str:
@@ -309,11 +314,7 @@ def described(exchange: str, symbol: str, rules: Answer, book: Answer) -> tuple[
     else:
         raise CwtsError(rules.why)
     instrument = finer(exchange, instrument, book.body if book.status == 200 else b"")
-    if not instrument.contract_size:
-        notes.append("the size of a contract is not known: the book is kept and nothing is traded")
-    elif instrument.qty_decimals > 8:
-        notes.append("quantities have more than 8 decimals: the book is kept and nothing is traded")
-    return instrument, notes
+    return instrument, [*notes, *instrument.limits()]
 
 
 def open_live(
@@ -344,22 +345,14 @@ def open_live(
         price = price_of(exchange, answers[1].body) if answers[1].status == 200 else None
         if price is None:
             notes.append("no price yet, so spread and slippage are not limited")
-        _engine = Engine(build_config(instrument, settings, price))
-        _engine.feed(command_frames(load_payloads(settings.networks)))
+        setup = Setup.live(exchange, symbol, instrument, settings, price, tuple(notes))
+        _engine = setup.engine()
     except CwtsError as error:
         return json.dumps({"error": str(error)})
     if not _drained.size:
         _drained = np.zeros(INPUT_BYTES, np.uint8)
     _live = Live(machine, _engine, _drained)
-    survey = Survey(exchange, symbol, 0, 0, 0, instrument.price_decimals, instrument.qty_decimals, price, 0, 0)
-    found = {
-        "survey": asdict(survey),
-        "instrument": asdict(instrument),
-        "notes": notes,
-        "block": _address(_engine.block),
-        "blockBytes": _engine.block.nbytes,
-        "drained": _address(_drained),
-    }
+    found = _opened(setup, _engine, setup.notes) | {"drained": _address(_drained)}
     return json.dumps(found, default=str)
 
 
@@ -389,11 +382,12 @@ def history_features(step_ms: int = 100) -> str:
     from cwts.networks import load
 
     assert _engine is not None
+    assert _setup is not None
+    recording = Recording(FILE)
     try:
         networks = _engine.view["networks"]
         _history_weights = networks["network"].tobytes() if networks["loaded"] else packed(load())
-        fresh = Engine(_engine.view["config"].tobytes())
-        _history = features_on_grid(Recording(FILE).batches(), fresh, step_ms)
+        _history = features_on_grid(recording.batches(), _setup.engine_for(recording)[0], step_ms)
     except CwtsError as error:
         return json.dumps({"error": str(error)})
     times, features = _history

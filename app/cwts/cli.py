@@ -6,18 +6,18 @@ import argparse
 import json
 import os
 import sys
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, NoReturn
 
 from cwts import __version__
+from cwts.arguments import capital, milliseconds, port
 from cwts.errors import CwtsError, InputError
+from cwts.gpu import DEVICES
 from cwts.live_cli import add_commands
 from cwts.settings import add_arguments as add_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DEVICES = ("auto", "simd", "wgpu", "cuda")  # cwts.gpu's, which is imported when it is used
 EXCHANGES = ("binance", "binance-usdm", "binance-coinm", "okx")
 
 
@@ -26,28 +26,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(InputError.exit_code, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-def _capital(text: str) -> Decimal:
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        value = Decimal("NaN")
-    if not (value.is_finite() and value > 0):
-        raise argparse.ArgumentTypeError(f"a number above 0 is expected, not {text!r}")
-    return value
-
-
-def _port(text: str) -> int:
-    if not (text.isdecimal() and int(text) < 65536):
-        raise argparse.ArgumentTypeError(f"a port from 0 to 65535 is expected, not {text!r}")
-    return int(text)
-
-
-def _step(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= 3_600_000):
-        raise argparse.ArgumentTypeError(f"milliseconds from 1 to 3600000 are expected, not {text!r}")
-    return int(text)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -64,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     replay.add_argument("--instruments", metavar="FILE", help="the exchange's own exchangeInfo or instruments JSON")
     replay.add_argument("--engine", choices=("native", "wasmtime"), default="native")
-    replay.add_argument("--capital", type=_capital, metavar="N", help="paper account, in the settlement asset")
+    replay.add_argument("--capital", type=capital, metavar="N", help="paper account, in the settlement asset")
     replay.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
     add_settings(replay)
     replay.set_defaults(run=_replay)
@@ -75,10 +53,10 @@ def build_parser() -> argparse.ArgumentParser:
     add_backtest(backtest, EXCHANGES)
     backtest.set_defaults(run=_backtest)
 
-    add_commands(commands, _capital, _port)
+    add_commands(commands)
 
     serve = commands.add_parser("serve", help="serve the trading page on this machine")
-    serve.add_argument("--port", type=_port, default=8000)
+    serve.add_argument("--port", type=port, default=8000)
     serve.add_argument("--no-open", action="store_true", help="do not open a browser")
     serve.add_argument("--site", metavar="FOLDER", help="the built site")
     serve.add_argument(
@@ -112,7 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     networks.add_argument("--symbol", required=True, help="as the exchange writes it")
     networks.add_argument("--weights", metavar="FILE", help="a weights file (default: the shipped one)")
     networks.add_argument("--device", default="auto", choices=DEVICES, help="auto: CUDA, then a real GPU, then SIMD")
-    networks.add_argument("--step-ms", type=_step, default=100, metavar="N", help="a row every so many ms (100)")
+    networks.add_argument("--step-ms", type=milliseconds, default=100, metavar="N", help="a row every so many ms (100)")
     networks.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
     networks.set_defaults(run=_networks)
 
@@ -137,11 +115,8 @@ def _replay(args: argparse.Namespace) -> int:
     setup = prepare(recording, args.exchange, args.symbol, instrument=instrument, settings=settings)
     for warning in setup.warnings:
         print(f"cwts: warning: {warning}", file=sys.stderr)
-    progress = TerminalProgress()
-    try:
+    with TerminalProgress() as progress:
         result = replay(recording, setup, kernel=args.engine, progress=progress)
-    finally:
-        progress.done()
     print(json.dumps(result) if args.json else human(result))
     return 0
 

@@ -53,6 +53,14 @@ class Instrument:
             qty_decimals=max(self.qty_decimals, qty_decimals),
         )
 
+    def limits(self) -> tuple[str, ...]:
+        """Why it cannot be traded, where that is so."""
+        if not self.contract_size:
+            return ("the size of a contract is not known: the book is kept and nothing is traded",)
+        if self.qty_decimals > 8:
+            return ("quantities have more than 8 decimals: the book is kept and nothing is traded",)
+        return ()
+
 
 def load_instrument(path: str | Path, exchange: str, symbol: str) -> Instrument:
     """Reads an exchangeInfo or instruments file. Raises InputError."""

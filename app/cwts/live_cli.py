@@ -9,60 +9,31 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from cwts.arguments import at_least, capital, port, replicas, whole
 from cwts.errors import CwtsError, InputError
 from cwts.settings import add_arguments as add_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from decimal import Decimal
-
     from cwts.run import Options
 
 DEFAULT_METRICS = 9464
 
 
-def _number(low: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not low <= value < float("inf"):
-            raise argparse.ArgumentTypeError(f"a number of at least {low:g} is expected, not {text!r}")
-        return value
-
-    return parse
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and len(text) < 6):
-        raise argparse.ArgumentTypeError(f"a whole number is expected, not {text!r}")
-    return int(text)
-
-
-def _replicas(text: str) -> int:
-    if text not in ("1", "2", "3", "4"):
-        raise argparse.ArgumentTypeError(f"1 to 4 connections are possible, not {text!r}")
-    return int(text)
-
-
-def add_commands(
-    commands: argparse._SubParsersAction[Any], capital: Callable[[str], Decimal], port: Callable[[str], int]
-) -> None:
+def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     """Adds the commands to the command line."""
     run = commands.add_parser("run", help="trade headless on live data: on paper")
-    _connection(run, port)
+    _connection(run)
     run.add_argument("--capital", type=capital, metavar="N", help="paper account, in the settlement asset")
     run.add_argument("--live", action="store_true", help="trade with real money")
     run.add_argument("--record", type=Path, metavar="DIR", help="write what the engine is fed to this folder")
-    run.add_argument("--budget", type=_number(0.001), default=10.0, metavar="MS", help="warn of slower ticks (10)")
-    run.add_argument("--pin", type=_count, metavar="CORE", help="stay on this processor core")
+    run.add_argument("--budget", type=at_least(0.001), default=10.0, metavar="MS", help="warn of slower ticks (10)")
+    run.add_argument("--pin", type=whole(5), metavar="CORE", help="stay on this processor core")
     run.add_argument("--realtime", action="store_true", help="real-time priority")
     add_settings(run)
     run.set_defaults(run=_run)
 
     record = commands.add_parser("record", help="record live data, exactly as an engine is fed")
-    _connection(record, port)
+    _connection(record)
     record.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write to")
     record.add_argument("--format", choices=("frames", "lines"), default="frames", help="lines: '<recv_ns> <raw json>'")
     record.set_defaults(run=_record)
@@ -89,7 +60,7 @@ def add_commands(
     health.set_defaults(run=_health)
 
 
-def _connection(parser: argparse.ArgumentParser, port: Callable[[str], int]) -> None:
+def _connection(parser: argparse.ArgumentParser) -> None:
     """What `run` and `record` have in common."""
     parser.add_argument("--exchange", required=True, help="binance, binance-usdm, binance-coinm or okx")
     parser.add_argument("--symbol", required=True, action="append", help="as the exchange writes it; may be repeated")
@@ -97,13 +68,18 @@ def _connection(parser: argparse.ArgumentParser, port: Callable[[str], int]) -> 
     parser.add_argument("--simulate", metavar="URL", help="a simulated exchange (cwts simulate), ws://127.0.0.1:9000")
     parser.add_argument("--endpoint", action="append", default=[], metavar="[KIND=]URL", help="another address")
     parser.add_argument("--ca", metavar="FILE", help="further certificate authorities, PEM")
-    parser.add_argument("--replicas", type=_replicas, default=1, metavar="N", help="connections with the same streams")
+    parser.add_argument("--replicas", type=replicas, default=1, metavar="N", help="connections with the same streams")
     parser.add_argument("--engine", choices=("native", "wasmtime"), default="native")
-    parser.add_argument("--duration", type=_number(0), default=0.0, metavar="S", help="stop after so many seconds")
+    parser.add_argument("--duration", type=at_least(0), default=0.0, metavar="S", help="stop after so many seconds")
     parser.add_argument("--plain", action="store_true", help="log lines instead of a dashboard")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
     parser.add_argument(
-        "--metrics", type=port, nargs="?", const=DEFAULT_METRICS, metavar="PORT", help=f"Prometheus, {DEFAULT_METRICS}"
+        "--metrics",
+        type=port,
+        nargs="?",
+        const=DEFAULT_METRICS,
+        metavar="PORT",
+        help=f"Prometheus, {DEFAULT_METRICS}",
     )
     parser.add_argument("--metrics-host", default="127.0.0.1", metavar="ADDRESS")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from cwts.recording import FRAME, Recording, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from decimal import Decimal
 
     from numpy.typing import NDArray
 
@@ -36,11 +37,49 @@ class Setup:
     warnings: tuple[str, ...]  # where the recording contradicts what was given
     start: tuple[bytes, ...] = ()  # commands that the session begins with: networks. A recording of frames has its own
 
+    @classmethod
+    def live(
+        cls,
+        exchange: str,
+        symbol: str,
+        instrument: Instrument,
+        settings: Settings,
+        price: Decimal | None,
+        notes: tuple[str, ...],
+    ) -> Setup:
+        """The same for data that is still to come. `price`: a recent one, where there is any. Raises InputError."""
+        survey = Survey(exchange, symbol, 0, 0, 0, instrument.price_decimals, instrument.qty_decimals, price, 0, 0)
+        config = build_config(instrument, settings, price)
+        return cls(survey, instrument, settings, config, notes, (), load_payloads(settings.networks))
+
     def engine(self, kernel: str = "native") -> Engine:
         """A fresh engine, set up, before the first message."""
         engine = Engine(self.config, kernel=kernel)
         engine.feed(command_frames(self.start))
         return engine
+
+    def engine_for(self, recording: Recording, kernel: str = "native") -> tuple[Engine, tuple[str, ...]]:
+        """The same; where the recording goes on where another file ended, the engine does too.
+
+        Also returns what a person should know about that.
+        """
+        engine = self.engine(kernel)
+        state = recording.state()
+        if state is None:
+            return engine, ()
+        fresh = engine.block.copy()
+        why = "written by another version of cwts"
+        try:
+            engine.restore(state)
+            if engine.view["config"].tobytes() == self.config:
+                return engine, ("this file goes on where another ended: the engine starts as it was there",)
+            why = "with other settings"
+        except ValueError:
+            pass
+        engine.block[:] = fresh
+        return engine, (
+            f"this file goes on where another ended, but {why}: it starts without a book, until the next snapshot",
+        )
 
 
 def prepare(
@@ -76,10 +115,7 @@ def prepare(
                 f"{instrument.qty_decimals}: the finer ones are used"
             )
             instrument = finer
-    if not instrument.contract_size:
-        notes.append("the size of a contract is not known: the book is kept and nothing is traded")
-    elif instrument.qty_decimals > 8:
-        notes.append("quantities have more than 8 decimals: the book is kept and nothing is traded")
+    notes += instrument.limits()
     config = build_config(instrument, settings, survey.reference_price)
     start = () if recorded is not None else load_payloads(settings.networks)
     return Setup(survey, instrument, settings, config, tuple(notes), tuple(warnings), start)
@@ -96,8 +132,7 @@ def replay(
 
     `progress` is called with the share of the recording that has been read.
     """
-    engine = setup.engine(kernel)
-    notes = _resume(recording, engine, setup)
+    engine, notes = setup.engine_for(recording, kernel)
     valid = bool(engine.view["sync"]["synced"])
     started = time.perf_counter()
     times: list[NDArray[np.int64]] = []
@@ -121,24 +156,6 @@ def replay(
     result["ns_per_depth_message"] = _percentiles(depth_ns)
     result["elapsed_s"] = round(elapsed, 3)
     return result
-
-
-def _resume(recording: Recording, engine: Engine, setup: Setup) -> tuple[str, ...]:
-    """Where the recording goes on where another file ended, the engine does too. Returns what a person should know."""
-    state = recording.state()
-    if state is None:
-        return ()
-    fresh = engine.block.copy()
-    why = "written by another version of cwts"
-    try:
-        engine.restore(state)
-        if engine.view["config"].tobytes() == setup.config:
-            return ("this file goes on where another ended: the engine starts as it was there",)
-        why = "with other settings"
-    except ValueError:
-        pass
-    engine.block[:] = fresh
-    return (f"this file goes on where another ended, but {why}: it starts without a book, until the next snapshot",)
 
 
 def summary(engine: Engine, setup: Setup) -> dict[str, Any]:
@@ -233,6 +250,12 @@ class TerminalProgress:
     def __init__(self) -> None:
         self._on = sys.stderr.isatty()
         self._next = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done()
 
     def __call__(self, share: float) -> None:
         """Shows how much of the recording has been read."""

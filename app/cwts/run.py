@@ -19,16 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cwts.config import Settings, build_config
+from cwts.config import Settings
 from cwts.errors import CwtsError, InputError
 from cwts.exchanges import book_url, endpoints_of, finer, instrument_of, instruments_url, moved, price_of, session
 from cwts.exchanges.base import SECOND, Policy
 from cwts.instruments import load_instrument
 from cwts.kernel import Engine, layout, plain
 from cwts.metrics import MetricsServer, Sample, prometheus
-from cwts.networks import OWN_STREAM, load_payloads
+from cwts.networks import OWN_STREAM
 from cwts.recorder import Description, LineRecorder, Recorder, repair
-from cwts.recording import Survey
 from cwts.replay import Setup, summary
 from cwts.transport.sink import Sink
 
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Sequence
 
-    from cwts.instruments import Instrument
     from cwts.transport.native import NativeHost
 
 STATISTICS_TICKS = 1000
@@ -207,10 +205,7 @@ class Live:
         instrument = finer(exchange, instrument, answer)
         if price is None:
             self.log("warning", f"{symbol}: no price yet, so spread and slippage are not limited")
-        notes = _notes(instrument)
-        survey = Survey(exchange, symbol, 0, 0, 0, instrument.price_decimals, instrument.qty_decimals, price, 0, 0)
-        config = build_config(instrument, options.settings, price)
-        return Setup(survey, instrument, options.settings, config, notes, (), load_payloads(options.settings.networks))
+        return Setup.live(exchange, symbol, instrument, options.settings, price, instrument.limits())
 
     @staticmethod
     def _error(error: BaseException, url: str) -> CwtsError:
@@ -425,14 +420,6 @@ def percentiles(engine: Engine, stage: int) -> dict[str, int | None]:
         return bucket if octave == 0 else (16 + step) << (octave - 1)
 
     return {"p50": at(0.5), "p99": at(0.99), "p999": at(0.999)}
-
-
-def _notes(instrument: Instrument) -> tuple[str, ...]:
-    if not instrument.contract_size:
-        return ("the size of a contract is not known: the book is kept and nothing is traded",)
-    if instrument.qty_decimals > 8:
-        return ("quantities have more than 8 decimals: the book is kept and nothing is traded",)
-    return ()
 
 
 def _us(ns: int | None) -> str:

@@ -8,14 +8,12 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cwts.config import Settings
 from cwts.errors import InputError
-from cwts.parameters import PARAMETERS
 
 if TYPE_CHECKING:
     import argparse
 
-_FIELDS = [f.name for f in fields(Settings) if f.name not in ("weights", "parameters", "parts", "networks")]
+    from cwts.config import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +32,10 @@ def settings_from(args: argparse.Namespace) -> Settings:
 
 def settings_of(named: dict[str, Any]) -> Settings:
     """Settings by name: fields of Settings, weights.FEATURE, and parameters by their own names. Raises InputError."""
+    from cwts.config import Settings  # with NumPy, which reading a command line does not wait for
+    from cwts.parameters import PARAMETERS
+
+    own = [f.name for f in fields(Settings) if f.name not in ("weights", "parameters", "parts", "networks")]
     values: dict[str, Any] = {}
     weights: dict[str, float] = {}
     parameters: dict[str, float] = {}
@@ -41,14 +43,14 @@ def settings_of(named: dict[str, Any]) -> Settings:
         try:
             if name == "capital":
                 values[name] = Decimal(str(value))
-            elif name in _FIELDS:
+            elif name in own:
                 values[name] = float(value)
             elif name.startswith("weights."):
                 weights[name.removeprefix("weights.")] = float(value)
             elif name in PARAMETERS:
                 parameters[name] = float(value)
             else:
-                known = ", ".join([*_FIELDS, "weights.NAME", *PARAMETERS])
+                known = ", ".join([*own, "weights.NAME", *PARAMETERS])
                 raise InputError(f"no setting {name!r}: expected one of {known}")
         except (TypeError, ValueError, InvalidOperation):
             raise InputError(f"{name}: a number is expected, not {value!r}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import random
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from cwts import browser
 from cwts.config import Settings, build_config
 from cwts.errors import InputError
 from cwts.instruments import guess_instrument
@@ -96,8 +98,10 @@ def test_files_rotate_and_a_folder_is_one_recording(tmp_path: Path, data: Path) 
 
 
 @pytest.mark.native
-def test_a_file_that_goes_on_where_another_ended_can_be_replayed_alone(tmp_path: Path, data: Path) -> None:
-    """It begins with the engine's block: from there on, the same run to the last bit."""
+def test_a_file_that_goes_on_where_another_ended_can_be_replayed_alone(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins with the engine's block: from there on, the same run to the last bit. In the page too."""
     source = Recording(str(data / "binance-spot-btcusdt-20240808.gz"))
     setup = prepare(source, "binance", "BTCUSDT")
     engine = Engine(setup.config)
@@ -128,6 +132,12 @@ def test_a_file_that_goes_on_where_another_ended_can_be_replayed_alone(tmp_path:
     last = replayed(recorder.files[-1])
     assert last["block_sha256"] == engine.block_sha256()
     assert "this file goes on where another ended: the engine starts as it was there" in last["notes"]
+    monkeypatch.setattr(browser, "FILE", recorder.files[-1])
+    opened = json.loads(browser.open_recording("last", "binance", "BTCUSDT", lambda _: None, ""))
+    assert "this file goes on where another ended: the engine starts as it was there" in opened["notes"]
+    for batch in Recording(str(recorder.files[-1])).batches():
+        browser._engine.feed(batch)
+    assert browser.block_sha256() == engine.block_sha256()
     rest = tmp_path / "rest"  # a folder whose first files were deleted
     rest.mkdir()
     for path in recorder.files[2:]:

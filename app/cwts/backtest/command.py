@@ -42,11 +42,8 @@ def main(args: argparse.Namespace) -> int:
     recordings, setup = open_captures(args.capture, args.exchange, args.symbol, instrument, setting)
     for warning in setup.warnings:
         print(f"cwts: warning: {warning}", file=sys.stderr)
-    progress = TerminalProgress()
-    try:
+    with TerminalProgress() as progress:
         done = run(recordings, setup, kernel=args.engine, progress=progress)
-    finally:
-        progress.done()
     result = judge(done, seed=args.seed)
     if args.html:
         try:

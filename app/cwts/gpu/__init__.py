@@ -9,15 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from cwts.errors import InputError
-from cwts.gpu.base import ANSWERS, INPUTS, BatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
     from numpy.typing import NDArray
-
-__all__ = ["ANSWERS", "DEVICES", "INPUTS", "BatchError", "Networks", "open_networks", "run_networks"]
 
 DEVICES = ("auto", "simd", "wgpu", "cuda")
 
@@ -33,6 +30,7 @@ class Networks(Protocol):
 
 def open_networks(device: str = "auto") -> Networks:
     """The device; `auto`: CUDA, then a real GPU, then SIMD. Raises BatchError, or InputError for another name."""
+    from cwts.gpu.base import BatchError
     from cwts.gpu.cupy_host import CupyNetworks
     from cwts.gpu.simd_host import SimdNetworks
     from cwts.gpu.wgpu_host import WgpuNetworks
@@ -54,6 +52,7 @@ def run_networks(
     weights: bytes, features: NDArray[np.float32], device: str = "auto", tell: Callable[[str], None] = lambda _: None
 ) -> tuple[NDArray[np.float32], str]:
     """The answers and who gave them. Where the device fails, `tell` hears why once, and SIMD finishes the work."""
+    from cwts.gpu.base import BatchError
     from cwts.gpu.simd_host import SimdNetworks
 
     try:

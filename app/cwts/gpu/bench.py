@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cwts.gpu import INPUTS, BatchError, open_networks
-from cwts.gpu.base import packed
+from cwts.gpu import open_networks
+from cwts.gpu.base import INPUTS, BatchError, packed
 from cwts.networks import load
 
 if TYPE_CHECKING:

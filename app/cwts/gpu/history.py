@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cwts.gpu import ANSWERS, INPUTS, run_networks
-from cwts.gpu.base import packed
+from cwts.gpu import run_networks
+from cwts.gpu.base import ANSWERS, INPUTS, packed
 from cwts.gpu.simd_host import SimdNetworks
 from cwts.kernel import Engine
 from cwts.networks import SHIPPED, load
 from cwts.recording import FRAME, Recording
-from cwts.replay import TerminalProgress, _resume, prepare
+from cwts.replay import TerminalProgress, prepare
 
 if TYPE_CHECKING:
     import argparse
@@ -74,18 +74,14 @@ def main(args: argparse.Namespace) -> int:
     weights = load(args.weights or SHIPPED)
     recording = Recording(args.capture)
     setup = prepare(recording, args.exchange, args.symbol)
-    engine = Engine(setup.config)
-    notes = _resume(recording, engine, setup)
-    shown = TerminalProgress()
-    try:
+    engine, notes = setup.engine_for(recording)
+    with TerminalProgress() as shown:
         times, features = features_on_grid(
             recording.batches(),
             engine,
             args.step_ms,
             lambda: shown(recording.bytes_read / max(1, recording.bytes_total)),
         )
-    finally:
-        shown.done()
     given = packed(weights)
     messages: list[str] = []
     answers, name, ms = _timed(lambda: run_networks(given, features, args.device, messages.append))

@@ -9,6 +9,7 @@ import json
 import signal
 from typing import TYPE_CHECKING, Any
 
+from cwts.arguments import above_zero, port, whole
 from cwts.errors import CwtsError, InputError
 
 if TYPE_CHECKING:
@@ -18,21 +19,11 @@ if TYPE_CHECKING:
 def _speed(text: str) -> float:
     if text == "max":
         return 0.0
-    return _positive(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"a number above 0 is expected, not {text!r}")
-    return value
+    return above_zero(text)
 
 
 def _latency(text: str) -> float:
-    return 0.0 if text.strip("0.") == "" and text else _positive(text)
+    return 0.0 if text.strip("0.") == "" and text else above_zero(text)
 
 
 def _balance(text: str) -> tuple[str, str]:
@@ -42,28 +33,20 @@ def _balance(text: str) -> tuple[str, str]:
     return asset.upper(), amount
 
 
-def _whole(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"a whole number is expected, not {text!r}")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not (text.isdecimal() and int(text) < 65536):
-        raise argparse.ArgumentTypeError(f"a port from 0 to 65535 is expected, not {text!r}")
-    return int(text)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `cwts simulate`."""
     parser.add_argument("captures", nargs="+", metavar="CAPTURE", help="gzip or zstd lines '<recv_ns> <raw json>'")
-    parser.add_argument("--port", type=_port, default=9000, help="0 takes a free one (default 9000)")
+    parser.add_argument("--port", type=port, default=9000, help="0 takes a free one (default 9000)")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
     parser.add_argument("--tls", action="store_true", help="speak TLS with a certificate made for this run")
     parser.add_argument("--ca-file", metavar="FILE", help="where to write that certificate for clients to trust")
     parser.add_argument("--speed", type=_speed, default=1.0, metavar="X", help="times faster than recorded, or max")
     parser.add_argument(
-        "--rate", type=_positive, default=0.0, metavar="N", help="messages a second, instead of the recorded pace"
+        "--rate",
+        type=above_zero,
+        default=0.0,
+        metavar="N",
+        help="messages a second, instead of the recorded pace",
     )
     parser.add_argument("--clock", choices=("now", "recorded"), default="now", help="the time that the exchanges tell")
     parser.add_argument(
@@ -81,10 +64,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--public-key", metavar="FILE", help="an Ed25519 public key (PEM) for the API key 'simulator-ed25519'"
     )
     parser.add_argument("--faults", metavar="FILE", help="a JSON list of faults, see /control/faults")
-    parser.add_argument("--random-faults", type=_whole, default=0, metavar="N", help="N faults by chance, in a minute")
-    parser.add_argument("--seed", type=_whole, default=0, help="of --random-faults")
+    parser.add_argument("--random-faults", type=whole(), default=0, metavar="N", help="N faults by chance, in a minute")
+    parser.add_argument("--seed", type=whole(), default=0, help="of --random-faults")
     parser.add_argument(
-        "--compress", type=_positive, default=1.0, metavar="X", help="24 hours, pings and the like in X times less"
+        "--compress",
+        type=above_zero,
+        default=1.0,
+        metavar="X",
+        help="24 hours, pings and the like in X times less",
     )
     parser.add_argument("--no-limits", action="store_true", help="no rate limits")
     parser.add_argument("--checksums", action="store_true", help="OKX: real checksums instead of 0")
