@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cwts.errors import CwtsError, InputError
-from cwts.kernel import Engine, layout, network_batch
+from cwts.kernel import layout, network_batch
 from cwts.networks import Weights, network
 from cwts.recording import EXCHANGES, FRAME, Recording
 from cwts.replay import prepare
@@ -36,7 +37,10 @@ CLUSTER_GAP_NS = 100_000_000  # a longer pause between trades of one side ends t
 CLUSTER_QUANTILE, CLUSTER_PAST, CLUSTER_FIRST = 0.95, 500, 50
 BLOCK_S = 10  # of the block bootstrap
 TAIL = 0.25  # of each training recording, kept for early stopping
+FEWEST = 30  # rows that a network is fitted to, stopped by and judged on, each
+HORIZON_S = {"value": max(SOFT_S), "cascade": CASCADE_S, "whale": WHALE_S}
 PAIRS = layout.HIDDEN // 2
+MEASURES = ("auc", "auc_regression", "auc_gain", "log_loss_less_regression", "log_loss_less_prior")
 
 # The mirrored market (bids for asks, buyers for sellers) has these features negated and the others as they are.
 MIRROR = np.ones(layout.FEATURE_COUNT, np.float32)
@@ -90,10 +94,15 @@ class Rows:
         return found
 
 
-def collect(source: Source, limit: int | None = None) -> Rows:
-    """The rows of a source, by the engine itself. `limit`: at most so many. Raises InputError."""
-    setup = prepare(Recording(source.files[0]), source.exchange, source.symbol)
-    engine = Engine(setup.config)
+def collect(source: Source, limit: int | None = None, progress: Callable[[float], None] = lambda _: None) -> Rows:
+    """The rows of a source, by the engine itself.
+
+    `limit`: at most so many. `progress`: called with the share of a file that has been read. Raises InputError.
+    """
+    recordings = [Recording(file) for file in source.files]
+    for recording in recordings[1:]:  # prepare() does so for the first
+        recording.description(source.exchange, source.symbol)
+    engine, _ = prepare(recordings[0], source.exchange, source.symbol).engine_for(recordings[0])
     view = engine.view
     features, tape, sync = view["features"], view["tape"], view["sync"]
     value, ring = features["value"], tape["ring"]
@@ -102,10 +111,11 @@ def collect(source: Source, limit: int | None = None) -> Rows:
     prices: list[tuple[float, float, float]] = []
     trades: list[tuple[float, float, float]] = []
     moved = int(layout.Event.BOOK | layout.Event.TICKER)
-    for file in source.files:
+    for recording in recordings:
         for piled in (time, rows, prices, trades):
             piled.clear()
-        for batch in Recording(file).batches():
+        for batch in recording.batches():
+            progress(recording.bytes_read / max(1, recording.bytes_total))
             at, frames = 0, memoryview(batch)
             while at < len(batch) and (limit is None or len(time) < limit):
                 ns, length = FRAME.unpack_from(batch, at)[:2]
@@ -275,10 +285,9 @@ def task_of(name: str, rows: Rows) -> Task:
     return Task(rows.time[index], x, went, went.astype(float), none)
 
 
-def score(name: str, net: Network, features: NDArray[np.float32], kernel: str = "native") -> NDArray[np.float32]:
+def score(net: Network, features: NDArray[np.float32]) -> NDArray[np.float32]:
     """The network's answer upwards, as the kernel gives it."""
-    del name
-    found: NDArray[np.float32] = network_batch(net, features, kernel)[:, 0]
+    found: NDArray[np.float32] = network_batch(net, features)[:, 0]
     return found
 
 
@@ -288,7 +297,7 @@ def evaluate(
     """Held-out AUC and log-loss against logistic regression on the imbalance at the touch, and the class prior."""
     imbalance = task.features[:, layout.Feature.IMBALANCE_1].astype(float)
     regression = 1 / (1 + np.exp(-(baseline[0] * imbalance + baseline[1])))
-    found = score(name, net, task.features)
+    found = score(net, task.features)
 
     def statistic(i: NDArray[np.int64]) -> list[float]:
         ours, theirs = auc(task.labels[i], found[i]), auc(task.labels[i], imbalance[i] * np.sign(baseline[0]))
@@ -301,13 +310,31 @@ def evaluate(
             ]
         return values
 
-    names = ["auc", "auc_regression", "auc_gain", "log_loss_less_regression", "log_loss_less_prior"]
     point = statistic(np.arange(len(task.labels)))
     intervals = bootstrap(task.time, statistic, rounds) if rounds else [[]] * len(point)
     card: dict[str, Any] = {"rows": len(task.labels), "share": round(float(task.labels.mean()), 4)}
-    for key, value, interval in zip(names, point, intervals, strict=False):
+    for key, value, interval in zip(MEASURES, point, intervals, strict=False):
         card[key] = [round(value, 4), *(round(v, 4) for v in interval)]
     return card
+
+
+def human(card: Mapping[str, Any]) -> str:
+    """The card for a person."""
+
+    def cell(values: Sequence[float]) -> str:
+        return f"{values[0]:.3f} [{values[1]:.3f}, {values[2]:.3f}]"
+
+    lines = [f"trained on  {', '.join(card['trained_on'])}", f"held out    {card['held_out']}"]
+    lines.append(f"labels      {card['labels']}; intervals {card['intervals']}")
+    lines.append(
+        f"{'':<9}{'rows':>8}{'prior':>7}  " + "".join(f"{title:<25}" for title in ("AUC", "regression", "lead"))
+    )
+    for name, found in card["networks"].items():
+        if "rows" in found:
+            judged = found.get("trained_network", found)
+            cells = "".join(f"{cell(judged[key]):<25}" for key in MEASURES[:3])
+            lines.append(f"{name:<9}{found['rows']:>8,}{found['prior']:>7.3f}  {cells}".rstrip())
+    return "\n".join([*lines, *(f"{name} ships as {found['ships']}" for name, found in card["networks"].items())])
 
 
 # -- fitting ----------------------------------------------------------------------------------------------------------
@@ -345,6 +372,28 @@ def _torch() -> Any:
     return torch
 
 
+def split(name: str, part: Task) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The rows that are fitted, and those that say when to stop: the tail, a horizon later."""
+    if not len(part.time):
+        return np.zeros(0, bool), np.zeros(0, bool)
+    cut = part.time.min() + int((part.time.max() - part.time.min()) * (1 - TAIL))
+    return part.time < cut - int(HORIZON_S[name] * SECOND), part.time >= cut
+
+
+def shortage(name: str, parts: Sequence[Task], held: Task) -> str:
+    """Why a network cannot be trained and judged on these rows; empty where it can."""
+    fitted, kept = zip(*(split(name, part) for part in parts), strict=True)
+    for use, labels in (
+        ("to fit", np.concatenate([part.labels[rows] for part, rows in zip(parts, fitted, strict=True)])),
+        ("to say when to stop", np.concatenate([part.labels[rows] for part, rows in zip(parts, kept, strict=True)])),
+        ("held out", held.labels),
+    ):
+        yes = int(labels.sum())
+        if len(labels) < FEWEST or yes in (0, len(labels)):
+            return f"{len(labels)} rows {use}, {yes} of them yes: at least {FEWEST} are needed, and both answers"
+    return ""
+
+
 def fit(name: str, parts: Sequence[Task], seed: int, *, steps: int = 500, decay: float = 0.03) -> tuple[Any, float]:
     """Fits on all but the purged tails of `parts`; returns the parameters of the best step on the tails, and its loss.
 
@@ -353,16 +402,14 @@ def fit(name: str, parts: Sequence[Task], seed: int, *, steps: int = 500, decay:
     torch = _torch()
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    horizon = {"value": max(SOFT_S), "cascade": CASCADE_S, "whale": WHALE_S}[name]
     used = np.ones(layout.FEATURE_COUNT, np.float32)
     used[list(UNUSED[name])] = 0
     known: list[tuple[Any, Any]] = []
     kept: list[tuple[Any, Any]] = []
     for part in parts:
-        cut = part.time.min() + int((part.time.max() - part.time.min()) * (1 - TAIL))
         z = np.clip((part.features - MEAN) * SCALE, -LIMIT, LIMIT) * used
         y = part.target.astype(np.float32)
-        for where, rows in ((known, part.time < cut - int(horizon * SECOND)), (kept, part.time >= cut)):
+        for where, rows in zip((known, kept), split(name, part), strict=True):
             if rows.any():
                 where.append((torch.tensor(z[rows]), torch.tensor(y[rows])))
     mirror = torch.tensor(MIRROR)
@@ -397,14 +444,48 @@ def fit(name: str, parts: Sequence[Task], seed: int, *, steps: int = 500, decay:
     return best[1], best[0]
 
 
+def gather(
+    sources: Sequence[Source],
+    hold_out: Source,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    progress: Callable[[float], None] = lambda _: None,
+) -> tuple[list[Rows], Rows]:
+    """The rows to train on, and those held out, which must be of another time. Raises InputError."""
+    for file in (file for source in (*sources, hold_out) for file in source.files):
+        if not Path(file).exists():  # said now, not after the other recordings have been read
+            raise InputError(f"{file}: No such file or directory")
+
+    def read(source: Source) -> Rows:
+        rows = collect(source, progress=progress)
+        say(f"{rows.name}: {len(rows.time):,} updates in {(rows.time[-1] - rows.time[0]) / SECOND:.0f} s")
+        return rows
+
+    held = read(hold_out)
+    every: list[Rows] = []
+    for source in sources:
+        rows = read(source)
+        if rows.time[0] <= held.time[-1] and held.time[0] <= rows.time[-1]:  # whatever the market: they move together
+            raise InputError(f"{held.name}: held out, but {rows.name}, which is trained on, covers the same time")
+        every.append(rows)
+    return every, held
+
+
 def train(
-    sources: Sequence[Source], hold_out: Source, *, seeds: int = 5, say: Callable[[str], None] = lambda _: None
+    sources: Sequence[Source],
+    hold_out: Source,
+    *,
+    seeds: int = 5,
+    say: Callable[[str], None] = lambda _: None,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> Weights:
-    """Trains the three networks, evaluates each on `hold_out`, and ships the baseline where it is not beaten."""
+    """Trains the three networks, evaluates each on `hold_out`, and ships the baseline where it is not beaten.
+
+    A network for which there are too few rows is left out. `say` is told each step, `progress` the share of a recording
+    that has been read. Raises InputError, and CwtsError where PyTorch is not installed.
+    """
     _torch()
-    every = [collect(source) for source in sources]
-    say(f"{sum(len(rows.time) for rows in every):,} rows of {len(every)} recordings")
-    held = collect(hold_out)
+    every, held = gather(sources, hold_out, say=say, progress=progress)
     card: dict[str, Any] = {
         "trained_on": [rows.name for rows in every],
         "held_out": held.name,
@@ -414,20 +495,26 @@ def train(
     }
     networks: dict[str, Network] = {}
     for name in ("cascade", "whale", "value"):
-        parts = [task_of(name, rows) for rows in every]
+        parts, task = [task_of(name, rows) for rows in every], task_of(name, held)
+        if lacks := shortage(name, parts, task):
+            card["networks"][name] = {"ships": f"nothing: {lacks}"}
+            say(f"{name}: left out: {lacks}")
+            continue
         slopes = [
             logistic_fit(p.features[:, layout.Feature.IMBALANCE_1], p.labels.astype(float))
             for p in parts
             if len(p.time)
         ]
         slope, intercept = np.mean(slopes, axis=0)
-        baseline = (float(slope), 0.0 if name == "value" else float(intercept))
+        baseline = (round(float(slope), 4), 0.0 if name == "value" else round(float(intercept), 4))  # as the card says
         prior = float(np.mean([p.labels.mean() for p in parts if len(p.time)]))
-        tries = [(*fit(name, parts, seed), seed) for seed in range(seeds)]
+        tries: list[tuple[Any, float, int]] = []
+        for seed in range(seeds):
+            tries.append((*fit(name, parts, seed), seed))
+            say(f"{name}: try {seed + 1} of {seeds}, loss on the tails {tries[-1][1]:.4f}")
         parameters, loss, seed = min(tries, key=lambda found: found[1])
         gain = _gain(_build(name, parameters, seed), parts) if name == "value" else 1.0
         net = _build(name, parameters, seed, gain)
-        task = task_of(name, held)
         found = evaluate(name, net, task, baseline, prior)
         ships = "network"
         if found["auc_gain"][1] <= 0:  # the interval's lower end: a lead that chance explains is none
@@ -437,10 +524,12 @@ def train(
             found = {"trained_network": found, **evaluate(name, net, task, baseline, prior)}
         card["networks"][name] = {
             "ships": ships, "seed": seed, "loss_on_tails": round(loss, 4), "prior": round(prior, 4),
-            "regression": [round(baseline[0], 4), round(baseline[1], 4)], **found,
+            "regression": list(baseline), **found,
         }  # fmt: skip
         networks[name] = net
-        say(f"{name}: {ships}, AUC {found['auc'][0]:.3f}, regression {found['auc_regression'][0]:.3f}")
+        say(f"{name}: ships as {ships}")
+    if not networks:
+        raise InputError("too few rows for any network: record for longer")
     return Weights(networks, card)
 
 
@@ -448,7 +537,7 @@ def _gain(net: Network, parts: Sequence[Task]) -> float:
     """Basis points a unit of log-odds: least squares over the training rows, returns clipped at 5."""
     over = under = 0.0
     for part in parts:
-        x = score("value", net, part.features).astype(float)
+        x = score(net, part.features).astype(float)
         over += float(np.mean(x * np.clip(part.returns, -5, 5)))
         under += float(np.mean(x * x))
     return over / under if under else 1.0
