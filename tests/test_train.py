@@ -159,9 +159,9 @@ def test_what_holds_for_bids_and_rises_holds_for_asks_and_falls(pieces: list[Pat
     rng = np.random.default_rng(1)
     pairs = {key: rng.normal(size=shape) for key, shape in shapes.items()}
     x, mirrored = task.features[:half], task.features[half:]
-    value = train._build("value", pairs, 0)
+    value = train.build("value", pairs, 0)
     assert train.score(value, x) == pytest.approx(-train.score(value, mirrored), abs=1e-4)
-    cascade = train._build("cascade", pairs, 0)
+    cascade = train.build("cascade", pairs, 0)
     assert train.score(cascade, mirrored) == pytest.approx(train.network_batch(cascade, x)[:, 1], abs=1e-5)
 
 
@@ -199,7 +199,7 @@ def test_a_network_leads_only_by_what_the_imbalance_does_not_know(name: str) -> 
     pairs = {"w1": np.zeros((16, 4)), "b1": np.zeros(4), "b2": np.zeros(1)}
     pairs["w1"][[Feature.IMBALANCE_1, Feature.FLOW_1S], 0] = np.array([1.0, 3.0]) / train.SCALE[[2, 6]]
     pairs["own"], pairs["other"] = np.eye(4)[0], -np.eye(4)[0]
-    better = train.evaluate(name, train._build(name, pairs, 0), task, (1.0, 0.0), 0.5)
+    better = train.evaluate(name, train.build(name, pairs, 0), task, (1.0, 0.0), 0.5)
     assert better["auc_gain"][1] > 0.1
     assert better["auc"][1] < better["auc"][0] < better["auc"][2]
     if name != "value":

@@ -340,7 +340,7 @@ def human(card: Mapping[str, Any]) -> str:
 # -- fitting ----------------------------------------------------------------------------------------------------------
 
 
-def _build(name: str, pairs: Mapping[str, NDArray[np.float64]], seed: int, gain: float = 1.0) -> Network:
+def build(name: str, pairs: Mapping[str, NDArray[np.float64]], seed: int, gain: float = 1.0) -> Network:
     """A network and its mirror image side by side: hidden unit j sees the market, j + PAIRS the mirrored one."""
     w1 = np.concatenate([pairs["w1"], pairs["w1"] * MIRROR[:, None]], axis=1)
     own, other = pairs["own"], pairs["other"]
@@ -352,15 +352,19 @@ def _build(name: str, pairs: Mapping[str, NDArray[np.float64]], seed: int, gain:
     )  # fmt: skip
 
 
-def regression_network(name: str, baseline: tuple[float, float], gain: float = 1.0) -> Network:
-    """The baseline in the network's form: one hidden unit and its mirror image carry the imbalance at the touch."""
-    pairs = {"w1": np.zeros((layout.FEATURE_COUNT, PAIRS)), "b1": np.zeros(PAIRS)}
+def _regression_pairs(slope: float, intercept: float) -> dict[str, Floats]:
+    """The baseline as a network's parameters: one hidden unit and its mirror image carry the imbalance at the touch."""
+    pairs = {"w1": np.zeros((layout.FEATURE_COUNT, PAIRS)), "b1": np.zeros(PAIRS), "b2": np.array([intercept])}
     pairs["own"], pairs["other"] = np.zeros(PAIRS), np.zeros(PAIRS)
     pairs["w1"][layout.Feature.IMBALANCE_1, 0] = 1.0
-    slope = baseline[0] / float(SCALE[layout.Feature.IMBALANCE_1])
+    slope /= float(SCALE[layout.Feature.IMBALANCE_1])
     pairs["own"][0], pairs["other"][0] = slope, -slope
-    pairs["b2"] = np.array([baseline[1]])
-    return _build(name, pairs, 0, gain)
+    return pairs
+
+
+def regression_network(name: str, baseline: tuple[float, float], gain: float = 1.0) -> Network:
+    """The baseline in the network's form."""
+    return build(name, _regression_pairs(*baseline), 0, gain)
 
 
 def _torch() -> Any:
@@ -397,37 +401,51 @@ def shortage(name: str, parts: Sequence[Task], held: Task) -> str:
 def fit(name: str, parts: Sequence[Task], seed: int, *, steps: int = 500, decay: float = 0.03) -> tuple[Any, float]:
     """Fits on all but the purged tails of `parts`; returns the parameters of the best step on the tails, and its loss.
 
-    Every part weighs the same, however many rows it has.
+    Starts as the baseline fitted to the same rows, beside small random weights: on the tails it ends no worse. Every
+    part weighs the same, however many rows it has.
     """
     torch = _torch()
-    torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     used = np.ones(layout.FEATURE_COUNT, np.float32)
     used[list(UNUSED[name])] = 0
     known: list[tuple[Any, Any]] = []
     kept: list[tuple[Any, Any]] = []
+    slopes: list[tuple[float, float]] = []
     for part in parts:
         z = np.clip((part.features - MEAN) * SCALE, -LIMIT, LIMIT) * used
         y = part.target.astype(np.float32)
-        for where, rows in zip((known, kept), split(name, part), strict=True):
-            if rows.any():
-                where.append((torch.tensor(z[rows]), torch.tensor(y[rows])))
+        fitted, stops = split(name, part)
+        if fitted.any():
+            known.append((torch.tensor(z[fitted]), torch.tensor(y[fitted])))
+            imbalance = part.features[fitted, layout.Feature.IMBALANCE_1]
+            slopes.append(logistic_fit(imbalance, part.labels[fitted].astype(float)))
+        if stops.any():
+            kept.append((torch.tensor(z[stops]), torch.tensor(y[stops])))
     mirror = torch.tensor(MIRROR)
-    w1 = (torch.randn(layout.FEATURE_COUNT, PAIRS) * 0.25 * torch.tensor(used)[:, None]).requires_grad_()
-    b1 = torch.zeros(PAIRS, requires_grad=True)
-    own = (torch.randn(PAIRS) * 0.3).requires_grad_()
-    other = (torch.randn(PAIRS) * 0.3).requires_grad_()
-    b2 = torch.zeros(1, requires_grad=True)
+    slope, intercept = np.mean(slopes, axis=0)
+    start = _regression_pairs(slope, 0.0 if name == "value" else intercept)
+    for key, size in (("w1", 0.025), ("own", 0.03), ("other", 0.03)):  # all but the unit that carries the baseline
+        start[key][..., 1:] += size * rng.standard_normal(start[key][..., 1:].shape)
+    start["w1"] *= used[:, None]
+    w1, b1, own, other, b2 = (
+        torch.tensor(start[key], dtype=torch.float32, requires_grad=True) for key in ("w1", "b1", "own", "other", "b2")
+    )
 
     def logits(z: Any) -> Any:
         left, right = torch.relu(z @ w1 + b1), torch.relu((z * mirror) @ w1 + b1)
         return left @ own - right @ own if name == "value" else left @ own + right @ other + b2
 
-    optimiser = torch.optim.AdamW([w1, b1, own, other, b2], lr=5e-3, weight_decay=decay)
+    optimiser = torch.optim.AdamW([w1, b1, own, other, b2], lr=1e-3, weight_decay=decay)
     loss_of = torch.nn.functional.binary_cross_entropy_with_logits
     best: tuple[float, Any] = (math.inf, None)
     size = 1024 // max(1, len(known))
-    for step in range(1, steps + 1):
+    for step in range(steps + 1):
+        if step % 20 == 0:
+            with torch.no_grad():
+                held = float(sum(loss_of(logits(z), y) for z, y in kept)) / max(1, len(kept))
+            if held < best[0]:
+                parameters = {"w1": w1 * torch.tensor(used)[:, None], "b1": b1, "own": own, "other": other, "b2": b2}
+                best = held, {key: t.detach().double().numpy().copy() for key, t in parameters.items()}
         loss = torch.zeros(())
         for z, y in known:
             rows = torch.tensor(rng.integers(0, len(y), min(size, len(y))))
@@ -435,12 +453,6 @@ def fit(name: str, parts: Sequence[Task], seed: int, *, steps: int = 500, decay:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if step % 20 == 0:
-            with torch.no_grad():
-                held = float(sum(loss_of(logits(z), y) for z, y in kept)) / max(1, len(kept))
-            if held < best[0]:
-                parameters = {"w1": w1 * torch.tensor(used)[:, None], "b1": b1, "own": own, "other": other, "b2": b2}
-                best = held, {key: t.detach().double().numpy().copy() for key, t in parameters.items()}
     return best[1], best[0]
 
 
@@ -513,8 +525,8 @@ def train(
             tries.append((*fit(name, parts, seed), seed))
             say(f"{name}: try {seed + 1} of {seeds}, loss on the tails {tries[-1][1]:.4f}")
         parameters, loss, seed = min(tries, key=lambda found: found[1])
-        gain = _gain(_build(name, parameters, seed), parts) if name == "value" else 1.0
-        net = _build(name, parameters, seed, gain)
+        gain = _gain(build(name, parameters, seed), parts) if name == "value" else 1.0
+        net = build(name, parameters, seed, gain)
         found = evaluate(name, net, task, baseline, prior)
         ships = "network"
         if found["auc_gain"][1] <= 0:  # the interval's lower end: a lead that chance explains is none

@@ -154,6 +154,13 @@ def network(
     return fit
 
 
+def as_trained(parts: Sequence[Task], _stop: Sequence[Task]) -> Score:
+    """What `cwts train` does, with tails of its own and the best of five seeds."""
+    parameters, _ = min((train.fit("value", parts, seed) for seed in range(5)), key=lambda found: found[1])
+    made = train.build("value", parameters, 0)
+    return lambda rows: train.score(made, rows)
+
+
 def leads(
     tasks: Sequence[Task], fit: Fit, step_ms: int = 0, own: bool = False, stops: bool = True
 ) -> np.ndarray[Any, Any]:
@@ -223,6 +230,7 @@ def main() -> None:
     say("eight units, all sixteen features", leads(tasks, network(unused=())))
     say("eight units, weight decay ×10", leads(tasks, network(decay=0.3)))
     say("eight units, started as the regression", leads(tasks, network(start=True)))
+    say("the same as `cwts train` does it", leads(tasks, as_trained, stops=False))
     say("the same, each market by itself", leads(tasks, network(start=True), own=True))
     say("eight units, fitted to the return", leads(tasks, network(returns=True)))
     say("the same, started as the regression", leads(tasks, network(returns=True, start=True)))
