@@ -330,3 +330,18 @@ def test_a_network_learns_what_is_planted(monkeypatch: pytest.MonkeyPatch) -> No
     assert card["ships"] == "network"
     assert card["auc_gain"][1] > 0.1
     assert card["auc"][0] > 0.75
+
+
+@pytest.mark.parametrize("name", networks.OUTPUTS)
+def test_training_starts_as_the_regression_and_ends_no_worse_on_the_tails(name: str) -> None:
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(3)
+    x = np.zeros((4000, 16), np.float32)
+    x[:, Feature.IMBALANCE_1] = rng.uniform(-1, 1, 4000)
+    slope, intercept = 2.0, 0.0 if name == "value" else -0.7
+    chance = 1 / (1 + np.exp(-(slope * x[:, Feature.IMBALANCE_1] + intercept)))
+    task = task_of(np.linspace(0, 800, 4000), x, rng.random(4000) < chance)
+    _, kept = train.split(name, task)
+    _, start = train.fit(name, [task], 0, steps=0)
+    assert start == pytest.approx(train.log_loss(task.labels[kept], chance[kept]), abs=0.005)
+    assert train.fit(name, [task], 0, steps=60)[1] <= start
