@@ -208,6 +208,17 @@ def test_the_card_is_what_the_evaluation_finds(data: Path) -> None:
     assert found["auc"][0] == pytest.approx(card["auc"][0], abs=2e-3)
 
 
+def test_the_shipped_regressions_are_the_cards() -> None:
+    from cwts import train
+
+    weights = networks.load()
+    for name in ("cascade", "whale"):  # value is scaled to basis points besides
+        card = weights.card["networks"][name]
+        assert card["ships"].startswith("logistic regression")
+        made = train.regression_network(name, tuple(card["regression"]))
+        assert made.tobytes() == weights.networks[name].tobytes()
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(-3, 3)), min_size=1, max_size=30))
 def test_auc_is_how_often_a_yes_is_above_a_no(pairs: list[tuple[bool, int]]) -> None:
     from cwts import train

@@ -59,6 +59,13 @@ def whole(digits: int | None = None) -> Callable[[str], int]:
     return parse
 
 
+def count(text: str) -> int:
+    """A whole number above 0."""
+    if not (text.isdecimal() and len(text) < 10 and int(text)):
+        raise ArgumentTypeError(f"a whole number above 0 is expected, not {text!r}")
+    return int(text)
+
+
 def milliseconds(text: str) -> int:
     """From one to an hour's worth."""
     if not (text.isdecimal() and 1 <= int(text) <= 3_600_000):

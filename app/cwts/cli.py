@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from cwts import __version__
-from cwts.arguments import capital, milliseconds, port
+from cwts.arguments import capital, count, milliseconds, port
 from cwts.errors import CwtsError, InputError
 from cwts.gpu import DEVICES
 from cwts.live_cli import add_commands
@@ -79,7 +79,8 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("captures", metavar="CAPTURE", nargs="+", help=f"{source}, fed in a row; the last one counts")
     train.add_argument("--hold-out", required=True, metavar="CAPTURE", help="what the networks are evaluated on")
     train.add_argument("--out", required=True, metavar="FILE", help="the weights file to write")
-    train.add_argument("--seeds", type=int, default=5, metavar="N", help="tries of each network")
+    train.add_argument("--seeds", type=count, default=5, metavar="N", help="tries of each network (5)")
+    train.add_argument("--json", action="store_true", help="the card as one JSON object on the last line of stdout")
     train.set_defaults(run=_train)
 
     networks = commands.add_parser(
@@ -140,16 +141,27 @@ def _simulate(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
     from cwts.networks import save
-    from cwts.train import Source, train
+    from cwts.replay import TerminalProgress
+    from cwts.train import Source, human, train
 
     sources, hold_out = [Source.parse(text) for text in args.captures], Source.parse(args.hold_out)
-    weights = train(sources, hold_out, seeds=max(1, args.seeds), say=lambda text: print(text, file=sys.stderr))
+    if Path(args.out).is_dir() or not Path(args.out).parent.is_dir():  # said now, not after minutes of training
+        raise InputError(f"{args.out}: no file can be written there")
+    with TerminalProgress() as shown:
+
+        def say(text: str) -> None:
+            shown.done()
+            print(text, file=sys.stderr, flush=True)
+
+        weights = train(sources, hold_out, seeds=args.seeds, say=say, progress=shown)
     try:
         save(args.out, weights)
     except OSError as error:
         raise InputError(f"{args.out}: {error.strerror or error}") from error
-    print(json.dumps(weights.card))
+    print(json.dumps(weights.card) if args.json else human(weights.card))
     return 0
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cwts.errors import CwtsError, InputError
-from cwts.kernel import Engine, layout, network_batch
+from cwts.kernel import layout, network_batch
 from cwts.networks import Weights, network
 from cwts.recording import EXCHANGES, FRAME, Recording
 from cwts.replay import prepare
@@ -36,7 +37,10 @@ CLUSTER_GAP_NS = 100_000_000  # a longer pause between trades of one side ends t
 CLUSTER_QUANTILE, CLUSTER_PAST, CLUSTER_FIRST = 0.95, 500, 50
 BLOCK_S = 10  # of the block bootstrap
 TAIL = 0.25  # of each training recording, kept for early stopping
+FEWEST = 30  # rows that a network is fitted to, stopped by and judged on, each
+HORIZON_S = {"value": max(SOFT_S), "cascade": CASCADE_S, "whale": WHALE_S}
 PAIRS = layout.HIDDEN // 2
+MEASURES = ("auc", "auc_regression", "auc_gain", "log_loss_less_regression", "log_loss_less_prior")
 
 # The mirrored market (bids for asks, buyers for sellers) has these features negated and the others as they are.
 MIRROR = np.ones(layout.FEATURE_COUNT, np.float32)
@@ -90,10 +94,15 @@ class Rows:
         return found
 
 
-def collect(source: Source, limit: int | None = None) -> Rows:
-    """The rows of a source, by the engine itself. `limit`: at most so many. Raises InputError."""
-    setup = prepare(Recording(source.files[0]), source.exchange, source.symbol)
-    engine = Engine(setup.config)
+def collect(source: Source, limit: int | None = None, progress: Callable[[float], None] = lambda _: None) -> Rows:
+    """The rows of a source, by the engine itself.
+
+    `limit`: at most so many. `progress`: called with the share of a file that has been read. Raises InputError.
+    """
+    recordings = [Recording(file) for file in source.files]
+    for recording in recordings[1:]:  # prepare() does so for the first
+        recording.description(source.exchange, source.symbol)
+    engine, _ = prepare(recordings[0], source.exchange, source.symbol).engine_for(recordings[0])
     view = engine.view
     features, tape, sync = view["features"], view["tape"], view["sync"]
     value, ring = features["value"], tape["ring"]
@@ -102,10 +111,11 @@ def collect(source: Source, limit: int | None = None) -> Rows:
     prices: list[tuple[float, float, float]] = []
     trades: list[tuple[float, float, float]] = []
     moved = int(layout.Event.BOOK | layout.Event.TICKER)
-    for file in source.files:
+    for recording in recordings:
         for piled in (time, rows, prices, trades):
             piled.clear()
-        for batch in Recording(file).batches():
+        for batch in recording.batches():
+            progress(recording.bytes_read / max(1, recording.bytes_total))
             at, frames = 0, memoryview(batch)
             while at < len(batch) and (limit is None or len(time) < limit):
                 ns, length = FRAME.unpack_from(batch, at)[:2]
@@ -275,10 +285,9 @@ def task_of(name: str, rows: Rows) -> Task:
     return Task(rows.time[index], x, went, went.astype(float), none)
 
 
-def score(name: str, net: Network, features: NDArray[np.float32], kernel: str = "native") -> NDArray[np.float32]:
+def score(net: Network, features: NDArray[np.float32]) -> NDArray[np.float32]:
     """The network's answer upwards, as the kernel gives it."""
-    del name
-    found: NDArray[np.float32] = network_batch(net, features, kernel)[:, 0]
+    found: NDArray[np.float32] = network_batch(net, features)[:, 0]
     return found
 
 
@@ -288,7 +297,7 @@ def evaluate(
     """Held-out AUC and log-loss against logistic regression on the imbalance at the touch, and the class prior."""
     imbalance = task.features[:, layout.Feature.IMBALANCE_1].astype(float)
     regression = 1 / (1 + np.exp(-(baseline[0] * imbalance + baseline[1])))
-    found = score(name, net, task.features)
+    found = score(net, task.features)
 
     def statistic(i: NDArray[np.int64]) -> list[float]:
         ours, theirs = auc(task.labels[i], found[i]), auc(task.labels[i], imbalance[i] * np.sign(baseline[0]))
@@ -301,19 +310,37 @@ def evaluate(
             ]
         return values
 
-    names = ["auc", "auc_regression", "auc_gain", "log_loss_less_regression", "log_loss_less_prior"]
     point = statistic(np.arange(len(task.labels)))
     intervals = bootstrap(task.time, statistic, rounds) if rounds else [[]] * len(point)
     card: dict[str, Any] = {"rows": len(task.labels), "share": round(float(task.labels.mean()), 4)}
-    for key, value, interval in zip(names, point, intervals, strict=False):
+    for key, value, interval in zip(MEASURES, point, intervals, strict=False):
         card[key] = [round(value, 4), *(round(v, 4) for v in interval)]
     return card
+
+
+def human(card: Mapping[str, Any]) -> str:
+    """The card for a person."""
+
+    def cell(values: Sequence[float]) -> str:
+        return f"{values[0]:.3f} [{values[1]:.3f}, {values[2]:.3f}]"
+
+    lines = [f"trained on  {', '.join(card['trained_on'])}", f"held out    {card['held_out']}"]
+    lines.append(f"labels      {card['labels']}; intervals {card['intervals']}")
+    lines.append(
+        f"{'':<9}{'rows':>8}{'prior':>7}  " + "".join(f"{title:<25}" for title in ("AUC", "regression", "lead"))
+    )
+    for name, found in card["networks"].items():
+        if "rows" in found:
+            judged = found.get("trained_network", found)
+            cells = "".join(f"{cell(judged[key]):<25}" for key in MEASURES[:3])
+            lines.append(f"{name:<9}{found['rows']:>8,}{found['prior']:>7.3f}  {cells}".rstrip())
+    return "\n".join([*lines, *(f"{name} ships as {found['ships']}" for name, found in card["networks"].items())])
 
 
 # -- fitting ----------------------------------------------------------------------------------------------------------
 
 
-def _build(name: str, pairs: Mapping[str, NDArray[np.float64]], seed: int, gain: float = 1.0) -> Network:
+def build(name: str, pairs: Mapping[str, NDArray[np.float64]], seed: int, gain: float = 1.0) -> Network:
     """A network and its mirror image side by side: hidden unit j sees the market, j + PAIRS the mirrored one."""
     w1 = np.concatenate([pairs["w1"], pairs["w1"] * MIRROR[:, None]], axis=1)
     own, other = pairs["own"], pairs["other"]
@@ -325,15 +352,19 @@ def _build(name: str, pairs: Mapping[str, NDArray[np.float64]], seed: int, gain:
     )  # fmt: skip
 
 
-def regression_network(name: str, baseline: tuple[float, float], gain: float = 1.0) -> Network:
-    """The baseline in the network's form: one hidden unit and its mirror image carry the imbalance at the touch."""
-    pairs = {"w1": np.zeros((layout.FEATURE_COUNT, PAIRS)), "b1": np.zeros(PAIRS)}
+def _regression_pairs(slope: float, intercept: float) -> dict[str, Floats]:
+    """The baseline as a network's parameters: one hidden unit and its mirror image carry the imbalance at the touch."""
+    pairs = {"w1": np.zeros((layout.FEATURE_COUNT, PAIRS)), "b1": np.zeros(PAIRS), "b2": np.array([intercept])}
     pairs["own"], pairs["other"] = np.zeros(PAIRS), np.zeros(PAIRS)
     pairs["w1"][layout.Feature.IMBALANCE_1, 0] = 1.0
-    slope = baseline[0] / float(SCALE[layout.Feature.IMBALANCE_1])
+    slope /= float(SCALE[layout.Feature.IMBALANCE_1])
     pairs["own"][0], pairs["other"][0] = slope, -slope
-    pairs["b2"] = np.array([baseline[1]])
-    return _build(name, pairs, 0, gain)
+    return pairs
+
+
+def regression_network(name: str, baseline: tuple[float, float], gain: float = 1.0) -> Network:
+    """The baseline in the network's form."""
+    return build(name, _regression_pairs(*baseline), 0, gain)
 
 
 def _torch() -> Any:
@@ -345,42 +376,76 @@ def _torch() -> Any:
     return torch
 
 
+def split(name: str, part: Task) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The rows that are fitted, and those that say when to stop: the tail, a horizon later."""
+    if not len(part.time):
+        return np.zeros(0, bool), np.zeros(0, bool)
+    cut = part.time.min() + int((part.time.max() - part.time.min()) * (1 - TAIL))
+    return part.time < cut - int(HORIZON_S[name] * SECOND), part.time >= cut
+
+
+def shortage(name: str, parts: Sequence[Task], held: Task) -> str:
+    """Why a network cannot be trained and judged on these rows; empty where it can."""
+    fitted, kept = zip(*(split(name, part) for part in parts), strict=True)
+    for use, labels in (
+        ("to fit", np.concatenate([part.labels[rows] for part, rows in zip(parts, fitted, strict=True)])),
+        ("to say when to stop", np.concatenate([part.labels[rows] for part, rows in zip(parts, kept, strict=True)])),
+        ("held out", held.labels),
+    ):
+        yes = int(labels.sum())
+        if len(labels) < FEWEST or yes in (0, len(labels)):
+            return f"{len(labels)} rows {use}, {yes} of them yes: at least {FEWEST} are needed, and both answers"
+    return ""
+
+
 def fit(name: str, parts: Sequence[Task], seed: int, *, steps: int = 500, decay: float = 0.03) -> tuple[Any, float]:
     """Fits on all but the purged tails of `parts`; returns the parameters of the best step on the tails, and its loss.
 
-    Every part weighs the same, however many rows it has.
+    Starts as the baseline fitted to the same rows, beside small random weights: on the tails it ends no worse. Every
+    part weighs the same, however many rows it has.
     """
     torch = _torch()
-    torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    horizon = {"value": max(SOFT_S), "cascade": CASCADE_S, "whale": WHALE_S}[name]
     used = np.ones(layout.FEATURE_COUNT, np.float32)
     used[list(UNUSED[name])] = 0
     known: list[tuple[Any, Any]] = []
     kept: list[tuple[Any, Any]] = []
+    slopes: list[tuple[float, float]] = []
     for part in parts:
-        cut = part.time.min() + int((part.time.max() - part.time.min()) * (1 - TAIL))
         z = np.clip((part.features - MEAN) * SCALE, -LIMIT, LIMIT) * used
         y = part.target.astype(np.float32)
-        for where, rows in ((known, part.time < cut - int(horizon * SECOND)), (kept, part.time >= cut)):
-            if rows.any():
-                where.append((torch.tensor(z[rows]), torch.tensor(y[rows])))
+        fitted, stops = split(name, part)
+        if fitted.any():
+            known.append((torch.tensor(z[fitted]), torch.tensor(y[fitted])))
+            imbalance = part.features[fitted, layout.Feature.IMBALANCE_1]
+            slopes.append(logistic_fit(imbalance, part.labels[fitted].astype(float)))
+        if stops.any():
+            kept.append((torch.tensor(z[stops]), torch.tensor(y[stops])))
     mirror = torch.tensor(MIRROR)
-    w1 = (torch.randn(layout.FEATURE_COUNT, PAIRS) * 0.25 * torch.tensor(used)[:, None]).requires_grad_()
-    b1 = torch.zeros(PAIRS, requires_grad=True)
-    own = (torch.randn(PAIRS) * 0.3).requires_grad_()
-    other = (torch.randn(PAIRS) * 0.3).requires_grad_()
-    b2 = torch.zeros(1, requires_grad=True)
+    slope, intercept = np.mean(slopes, axis=0)
+    start = _regression_pairs(slope, 0.0 if name == "value" else intercept)
+    for key, size in (("w1", 0.025), ("own", 0.03), ("other", 0.03)):  # all but the unit that carries the baseline
+        start[key][..., 1:] += size * rng.standard_normal(start[key][..., 1:].shape)
+    start["w1"] *= used[:, None]
+    w1, b1, own, other, b2 = (
+        torch.tensor(start[key], dtype=torch.float32, requires_grad=True) for key in ("w1", "b1", "own", "other", "b2")
+    )
 
     def logits(z: Any) -> Any:
         left, right = torch.relu(z @ w1 + b1), torch.relu((z * mirror) @ w1 + b1)
         return left @ own - right @ own if name == "value" else left @ own + right @ other + b2
 
-    optimiser = torch.optim.AdamW([w1, b1, own, other, b2], lr=5e-3, weight_decay=decay)
+    optimiser = torch.optim.AdamW([w1, b1, own, other, b2], lr=1e-3, weight_decay=decay)
     loss_of = torch.nn.functional.binary_cross_entropy_with_logits
     best: tuple[float, Any] = (math.inf, None)
     size = 1024 // max(1, len(known))
-    for step in range(1, steps + 1):
+    for step in range(steps + 1):
+        if step % 20 == 0:
+            with torch.no_grad():
+                held = float(sum(loss_of(logits(z), y) for z, y in kept)) / max(1, len(kept))
+            if held < best[0]:
+                parameters = {"w1": w1 * torch.tensor(used)[:, None], "b1": b1, "own": own, "other": other, "b2": b2}
+                best = held, {key: t.detach().double().numpy().copy() for key, t in parameters.items()}
         loss = torch.zeros(())
         for z, y in known:
             rows = torch.tensor(rng.integers(0, len(y), min(size, len(y))))
@@ -388,23 +453,51 @@ def fit(name: str, parts: Sequence[Task], seed: int, *, steps: int = 500, decay:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if step % 20 == 0:
-            with torch.no_grad():
-                held = float(sum(loss_of(logits(z), y) for z, y in kept)) / max(1, len(kept))
-            if held < best[0]:
-                parameters = {"w1": w1 * torch.tensor(used)[:, None], "b1": b1, "own": own, "other": other, "b2": b2}
-                best = held, {key: t.detach().double().numpy().copy() for key, t in parameters.items()}
     return best[1], best[0]
 
 
+def gather(
+    sources: Sequence[Source],
+    hold_out: Source,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    progress: Callable[[float], None] = lambda _: None,
+) -> tuple[list[Rows], Rows]:
+    """The rows to train on, and those held out, which must be of another time. Raises InputError."""
+    for file in (file for source in (*sources, hold_out) for file in source.files):
+        if not Path(file).exists():  # said now, not after the other recordings have been read
+            raise InputError(f"{file}: No such file or directory")
+
+    def read(source: Source) -> Rows:
+        rows = collect(source, progress=progress)
+        say(f"{rows.name}: {len(rows.time):,} updates in {(rows.time[-1] - rows.time[0]) / SECOND:.0f} s")
+        return rows
+
+    held = read(hold_out)
+    every: list[Rows] = []
+    for source in sources:
+        rows = read(source)
+        if rows.time[0] <= held.time[-1] and held.time[0] <= rows.time[-1]:  # whatever the market: they move together
+            raise InputError(f"{held.name}: held out, but {rows.name}, which is trained on, covers the same time")
+        every.append(rows)
+    return every, held
+
+
 def train(
-    sources: Sequence[Source], hold_out: Source, *, seeds: int = 5, say: Callable[[str], None] = lambda _: None
+    sources: Sequence[Source],
+    hold_out: Source,
+    *,
+    seeds: int = 5,
+    say: Callable[[str], None] = lambda _: None,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> Weights:
-    """Trains the three networks, evaluates each on `hold_out`, and ships the baseline where it is not beaten."""
+    """Trains the three networks, evaluates each on `hold_out`, and ships the baseline where it is not beaten.
+
+    A network for which there are too few rows is left out. `say` is told each step, `progress` the share of a recording
+    that has been read. Raises InputError, and CwtsError where PyTorch is not installed.
+    """
     _torch()
-    every = [collect(source) for source in sources]
-    say(f"{sum(len(rows.time) for rows in every):,} rows of {len(every)} recordings")
-    held = collect(hold_out)
+    every, held = gather(sources, hold_out, say=say, progress=progress)
     card: dict[str, Any] = {
         "trained_on": [rows.name for rows in every],
         "held_out": held.name,
@@ -414,20 +507,26 @@ def train(
     }
     networks: dict[str, Network] = {}
     for name in ("cascade", "whale", "value"):
-        parts = [task_of(name, rows) for rows in every]
+        parts, task = [task_of(name, rows) for rows in every], task_of(name, held)
+        if lacks := shortage(name, parts, task):
+            card["networks"][name] = {"ships": f"nothing: {lacks}"}
+            say(f"{name}: left out: {lacks}")
+            continue
         slopes = [
             logistic_fit(p.features[:, layout.Feature.IMBALANCE_1], p.labels.astype(float))
             for p in parts
             if len(p.time)
         ]
         slope, intercept = np.mean(slopes, axis=0)
-        baseline = (float(slope), 0.0 if name == "value" else float(intercept))
+        baseline = (round(float(slope), 4), 0.0 if name == "value" else round(float(intercept), 4))  # as the card says
         prior = float(np.mean([p.labels.mean() for p in parts if len(p.time)]))
-        tries = [(*fit(name, parts, seed), seed) for seed in range(seeds)]
+        tries: list[tuple[Any, float, int]] = []
+        for seed in range(seeds):
+            tries.append((*fit(name, parts, seed), seed))
+            say(f"{name}: try {seed + 1} of {seeds}, loss on the tails {tries[-1][1]:.4f}")
         parameters, loss, seed = min(tries, key=lambda found: found[1])
-        gain = _gain(_build(name, parameters, seed), parts) if name == "value" else 1.0
-        net = _build(name, parameters, seed, gain)
-        task = task_of(name, held)
+        gain = _gain(build(name, parameters, seed), parts) if name == "value" else 1.0
+        net = build(name, parameters, seed, gain)
         found = evaluate(name, net, task, baseline, prior)
         ships = "network"
         if found["auc_gain"][1] <= 0:  # the interval's lower end: a lead that chance explains is none
@@ -437,10 +536,12 @@ def train(
             found = {"trained_network": found, **evaluate(name, net, task, baseline, prior)}
         card["networks"][name] = {
             "ships": ships, "seed": seed, "loss_on_tails": round(loss, 4), "prior": round(prior, 4),
-            "regression": [round(baseline[0], 4), round(baseline[1], 4)], **found,
+            "regression": list(baseline), **found,
         }  # fmt: skip
         networks[name] = net
-        say(f"{name}: {ships}, AUC {found['auc'][0]:.3f}, regression {found['auc_regression'][0]:.3f}")
+        say(f"{name}: ships as {ships}")
+    if not networks:
+        raise InputError("too few rows for any network: record for longer")
     return Weights(networks, card)
 
 
@@ -448,7 +549,7 @@ def _gain(net: Network, parts: Sequence[Task]) -> float:
     """Basis points a unit of log-odds: least squares over the training rows, returns clipped at 5."""
     over = under = 0.0
     for part in parts:
-        x = score("value", net, part.features).astype(float)
+        x = score(net, part.features).astype(float)
         over += float(np.mean(x * np.clip(part.returns, -5, 5)))
         under += float(np.mean(x * x))
     return over / under if under else 1.0
