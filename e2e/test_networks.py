@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -54,11 +55,11 @@ COLOURS = """() => {
 }"""
 
 
-def history_of(path: Path, exchange: str, symbol: str) -> dict[str, Any]:
+def history_of(path: Path, exchange: str, symbol: str, step_ms: int = STEP_MS) -> dict[str, Any]:
     """The same history by the native kernel."""
     recording = Recording(path)
     setup = prepare(recording, exchange, symbol)
-    grid = Grid(setup.engine_for(recording)[0], STEP_MS)
+    grid = Grid(setup.engine_for(recording)[0], step_ms)
     for batch in recording.batches():
         grid.feed(batch)
     times, mids, features = grid.columns()
@@ -216,11 +217,21 @@ def test_the_kill_switch_works_meanwhile(gpu: Trader) -> None:
 
 
 def test_another_recording_ends_it_and_nothing_of_the_old_one_is_drawn(gpu: Trader, data: Path) -> None:
+    """The run ends when the other one is opened, not when it has read the old one."""
     file, exchange, symbol = OKX
     gpu.offer(data / file)
-    gpu.run("() => { globalThis.asked = cwts.networks().then(() => 'drawn', (error) => error.message); }")
-    assert gpu.replay_file(exchange, symbol) is None
-    assert gpu.run("globalThis.asked") == "another recording was opened"
+    ended = gpu.run(
+        """async ([exchange, symbol]) => {
+            const ended = [];
+            const asked = cwts.networks().then(() => ended.push("drawn"), (error) => ended.push(error.message));
+            const file = document.getElementById("open-file").files[0];
+            await cwts.replay(file, {exchange, symbol, speed: Infinity}).then(() => ended.push("played"));
+            await asked;
+            return ended;
+        }""",
+        [exchange, symbol],
+    )
+    assert ended == ["another recording was opened", "played"]
     assert not gpu.page.is_visible("#networks")
     assert gpu.text("#networks-words") == ""
     by_gpu(gpu.run(FOUND), history_of(data / file, exchange, symbol))
@@ -255,6 +266,22 @@ def test_the_engine_s_own_recording(gpu: Trader, data: Path, tmp_path: Path) -> 
     gpu.offer(recorder.files[0])
     assert gpu.replay_file(*OKX[1:]) is None
     by_gpu(gpu.run(FOUND), history_of(recorder.files[0], *OKX[1:]))
+
+
+def test_rows_of_a_long_recording_are_farther_apart(gpu: Trader, data: Path, tmp_path: Path) -> None:
+    """Eleven seconds of an exchange, stretched over a day: at most 2^17 rows, 100 ms times a power of two apart."""
+    with gzip.open(data / OKX[0]) as file:
+        lines = [line.split(b" ", 1) for line in file]
+    first = int(lines[0][0])
+    path = tmp_path / "long.gz"
+    path.write_bytes(gzip.compress(b"".join(b"%d %s" % (first + 8000 * (int(ns) - first), text) for ns, text in lines)))
+    gpu.offer(path)
+    assert gpu.replay_file(*OKX[1:]) is None
+    found = gpu.run(FOUND)
+    assert found["stepMs"] == 800
+    by_gpu(found, history_of(path, *OKX[1:], step_ms=800))
+    drawn(gpu)
+    assert "one every 800 ms" in gpu.text("#networks-words")
 
 
 # -- reading values off -----------------------------------------------------------------------------------------------
