@@ -84,6 +84,18 @@ def launch() -> Iterator[Callable[..., Browser]]:
 
 
 @pytest.fixture(scope="session")
+def software_gpu() -> list[str]:
+    """Arguments for a Chromium whose only WebGPU adapter is the processor."""
+    return ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
+
+
+@pytest.fixture(scope="session")
+def no_gpu() -> list[str]:
+    """Arguments for a Chromium without any."""
+    return ["--disable-gpu", "--disable-features=WebGPU", "--use-webgpu-adapter=none"]
+
+
+@pytest.fixture(scope="session")
 def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
     browser = launch()
     yield browser

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-SOFTWARE_GPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
-NO_GPU = ["--disable-gpu", "--disable-features=WebGPU", "--use-webgpu-adapter=none"]
 USDM = "binance-usdm-btcusdt-20240808.gz"
 
 # Runs a batch as the page would. `how`: options of runNetworks; `spoil`: when the device is lost, if at all.
@@ -61,10 +59,13 @@ PYTHON = """async () => {
   const python = pyodide.pyimport("cwts.browser");
   const opened = JSON.parse(python.open_recording("r", "binance-usdm", "BTCUSDT", () => {}, ""));
   if (opened.error) throw new Error(opened.error);
-  const made = JSON.parse(python.history_features(100));
+  const history = python.History(100);
+  const reading = history.read();
+  while (!reading.next().done);
+  const made = JSON.parse(history.found());
   const heap = () => pyodide._module.HEAPU8;
   globalThis.simd = () => {
-    const at = python.history_networks_simd();
+    const at = history.simd();
     return new Float32Array(heap().slice(at, at + made.rows * 20).buffer);
   };
   const text = (at, size) => {
@@ -90,8 +91,8 @@ def page_with(launch: Callable[..., Browser], address: str, arguments: list[str]
 
 
 @pytest.fixture
-def page(launch: Callable[..., Browser], address: str) -> Iterator[Page]:
-    with page_with(launch, address, SOFTWARE_GPU) as page:
+def page(launch: Callable[..., Browser], address: str, software_gpu: list[str]) -> Iterator[Page]:
+    with page_with(launch, address, software_gpu) as page:
         yield page
 
 
@@ -136,7 +137,7 @@ def test_the_shader_agrees_with_the_kernel(page: Page) -> None:
             weights = some_weights(count, *names)
             rows = (np.random.default_rng(count).normal(size=(count, 16)) * 2).astype(np.float32)
             answers, by, told = run(page, weights, rows)
-            assert by.startswith("WebGPU: ")
+            assert by.startswith("WebGPU (")
             assert not told
             assert_agreement(answers, weights, rows)
 
@@ -150,7 +151,7 @@ def test_the_page_s_own_history_agrees(page: Page, recorded: tuple[Any, Any]) ->
     weights = base.packed(networks.load())
     assert made["weights"] == weights
     answers, by, _ = run(page, weights, rows)
-    assert by.startswith("WebGPU: ")
+    assert by.startswith("WebGPU (")
     assert_agreement(answers, weights, rows)
     answers, by, told = run(page, weights, rows, "pass")
     assert (by, len(told)) == ("SIMD", 1)
@@ -183,8 +184,8 @@ def test_a_software_adapter_is_not_used_unless_asked_for(page: Page) -> None:
     assert told[0].startswith("the only GPU adapter is software (")
 
 
-def test_without_an_adapter_simd_works(launch: Callable[..., Browser], address: str) -> None:
-    with page_with(launch, address, NO_GPU) as page:
+def test_without_an_adapter_simd_works(launch: Callable[..., Browser], address: str, no_gpu: list[str]) -> None:
+    with page_with(launch, address, no_gpu) as page:
         _, by, told = run(page, some_weights(1, "cascade"), ROWS)
     assert by == "SIMD"
     assert told in (

@@ -187,6 +187,18 @@ def test_it_goes_live_and_the_book_is_the_exchanges_own(live: Live, exchange: st
     live.trader.until(lambda _: live.trader.text("#line") == "")
 
 
+def test_the_networks_over_a_recording_are_refused_in_one_line(live: Live) -> None:
+    live.go("binance")
+    page = live.trader.page
+    why = "Not live: the networks run over a whole recording."
+    live.trader.shows("#networks-words", why)
+    assert page.locator("#networks-run").is_disabled()
+    page.keyboard.press("n")
+    live.trader.shows("#line", why)
+    assert live.trader.run("cwts.networks().catch((error) => error.message)").startswith(why)
+    assert live.trader.state()["status"] == "live"
+
+
 def test_all_messages_are_counted_those_too_that_the_session_did_not_see(live: Live) -> None:
     live.go("binance-usdm")
     live.equal()

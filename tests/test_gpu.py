@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from cwts import gpu, networks
+from cwts import browser, gpu, networks
 from cwts.cli import main
 from cwts.gpu import base, bench, cupy_host, history
 from cwts.gpu.simd_host import SimdNetworks
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.native
 USDM = "binance-usdm-btcusdt-20240808.gz"
+OKX = "okx-books-trades-tickers-20220513.gz"
 NAMED = ["--exchange", "binance-usdm", "--symbol", "BTCUSDT"]
 
 
@@ -288,6 +290,62 @@ def test_the_grid_s_rows_are_the_engine_s_features_at_those_times(recorded: tupl
             engine.feed(memoryview(batch)[at:end])
             at = end
     assert not wanted
+
+
+def test_the_grid_tells_prices_and_where_the_book_was_not_valid(data: Path) -> None:
+    """The book is reset a second after the first pass, and valid again from the second one's first snapshot on."""
+    recording = Recording(data / OKX)
+    setup = prepare(recording, "okx", "BTC-USDT")
+    batches = list(recording.batches())
+    once = history.Grid(setup.engine(), 100)
+    for batch in batches:
+        once.feed(batch)
+    times, mids, rows = once.columns()
+    assert once.breaks == []
+    assert len(times) == len(mids) == len(rows)
+    assert int(once.engine.view["published"]["snapshot"]["mid_e8"]) == mids[-1] > 0
+
+    later = (setup.survey.last_ns - setup.survey.first_ns) // 10**9 * 10**9 + 4 * 10**9  # whole steps
+    reset = FRAME.pack(setup.survey.last_ns + 10**9, 8, 0, 2) + layout.CommandOp.RESET_BOOK.to_bytes(8, "little")
+    tick = FRAME.pack(setup.survey.last_ns + 2 * 10**9, 0, 0, 1)
+    again = history.Grid(setup.engine(), 100)
+    for batch in (*batches, reset + tick, *(shifted(batch, later) for batch in batches)):
+        again.feed(batch)
+    found = again.columns()
+    (at,) = again.breaks
+    assert at == len(times)
+    assert found[1][:at].tolist() == mids.tolist()
+    assert found[0][at] - found[0][at - 1] > 2 * 10**9
+    assert found[1][at:].tolist() == mids.tolist()
+
+
+def shifted(batch: bytes | bytearray, ns: int) -> bytes:
+    """The same frames, so much later."""
+    moved, at = bytearray(batch), 0
+    while at < len(moved):
+        recv, length = FRAME.unpack_from(moved, at)[:2]
+        struct.pack_into("<q", moved, at, recv + ns)
+        at += FRAME.size + (length + 7 & ~7)
+    return bytes(moved)
+
+
+def test_the_page_reads_a_recording_in_pieces(data: Path, monkeypatch: pytest.MonkeyPatch, recorded: Any) -> None:
+    """`cwts.browser.History`: how far it is, then the same rows; without a recording, one line."""
+    monkeypatch.setattr(browser, "FILE", data / USDM)
+    opened = json.loads(browser.open_recording("r", "binance-usdm", "BTCUSDT", lambda _: None, ""))
+    assert "error" not in opened
+    reading = browser.History(100)
+    shares = list(reading.read())
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < 0.2
+    assert shares[-1] > 0.95
+    found = json.loads(reading.found())
+    assert (found["rows"], found["breaks"]) == (len(recorded[0]), [])
+
+    json.loads(browser.open_recording("r", "okx", "BTC-USDT", lambda _: None, ""))
+    reading = browser.History(100)
+    assert list(reading.read()) == []
+    assert json.loads(reading.found()) == {"error": "no recording is open"}
 
 
 def test_the_answers_are_the_engine_s_own_signals(data: Path) -> None:

@@ -12,6 +12,7 @@ import { Chart } from "./view/chart.js";
 import { attribute, byId, make, text } from "./view/dom.js";
 import { Ladder } from "./view/ladder.js";
 import { Chooser, ConnectionsPanel, trouble } from "./view/live.js";
+import { NetworksPanel } from "./view/networks.js";
 import { AccountPanel, DecisionPanel, EnginePanel, OrdersPanel, SignalsPanel, TapePanel, WhalesPanel } from "./view/panels.js";
 
 /** @typedef {import("./snapshot.js").Snapshot} Snapshot */
@@ -51,6 +52,8 @@ const session = new Session({
     whales.add(time, drawn);
   },
 });
+
+const networks = new NetworksPanel(session, say);
 
 /** @type {Market | null} */
 let shown = null;
@@ -127,6 +130,7 @@ function draw() {
   }
   if (now - wordsAt > READ_MS || stale) {
     connections.draw(session, now);
+    networks.write();
     bar(shot);
     wordsAt = now;
     stale = false;
@@ -145,6 +149,7 @@ function open(market) {
   whales.open();
   tape.open();
   connections.open();
+  networks.open();
   text(byId("symbol"), market.symbol);
   text(byId("engine-name"), `${session.engineName}${session.shared ? "" : ", without shared memory"}`);
   byId("notes-list").replaceChildren(...market.opened.notes.map((note) => make("li", "", `${note[0].toUpperCase()}${note.slice(1)}.`)));
@@ -317,6 +322,8 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "s" || event.key === "S") stop();
   else if (event.key === "b" || event.key === "B") bundled().catch(say);
   else if (event.key === "r" || event.key === "R") again();
+  else if (event.key === "n" || event.key === "N") networks.toggle();
+  else if (event.key === "Escape" && networks.cancel()) return;
   else if (event.key === "t" || event.key === "T") switchTheme();
   else if (event.key === "?") dialog("help-dialog").showModal();
   else return;
@@ -326,6 +333,10 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("keyup", (event) => {
   if (event.key === " " && /** @type {HTMLElement} */ (event.target).tagName === "BUTTON" && !document.querySelector("dialog[open]")) event.preventDefault();
 });
+
+for (const id of ["open-exchange", "live-exchange"]) {
+  byId(id).append(...Object.entries(VENUES).map(([exchange, title]) => new Option(title, exchange)));
+}
 
 const chooser = new Chooser(session, (options) => session.live(options).catch(() => {}));
 
@@ -476,6 +487,8 @@ Object.defineProperty(globalThis, "cwts", {
     stop: () => session.stop(),
     halt: () => session.halt(),
     resume: () => session.resume(),
+    /** As the button does: `rows`, `t` (ms) and `mid`, `answers` (five a row), `by`, `ms`, and how far the GPU's were from SIMD's (`worst`). */
+    networks: () => networks.run(),
   }),
 });
 

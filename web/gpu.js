@@ -15,6 +15,8 @@ const ANSWERS = 5; // cascade up, down; whale up, down; value
 const WORKGROUP = 64; // as in networks.wgsl
 const MOST_ROWS = 1 << 20; // of one pass: 64 MiB of features
 const VALUE_LIMIT = 1000; // basis points, as in network.c
+export const MOST_APART = 1e-5; // from SIMD, of 1 + |answer|
+const SIGN_FROM = 1e-4; // of an answer: below, its sign says nothing
 
 /** Where a network's numbers lie, in words from its beginning. @returns {Record<string, number>} */
 function constants() {
@@ -70,7 +72,7 @@ export class GpuNetworks {
       const wrong = (await module.getCompilationInfo()).messages.find(({ type }) => type === "error");
       if (wrong) throw new Refusal(`the GPU refuses the shader: line ${wrong.lineNum}: ${oneLine(wrong.message)}`);
       const compute = { module, entryPoint: "run", constants: constants() };
-      return new GpuNetworks(device, await device.createComputePipelineAsync({ layout: "auto", compute }), `WebGPU: ${name}`);
+      return new GpuNetworks(device, await device.createComputePipelineAsync({ layout: "auto", compute }), `WebGPU (${name})`);
     } catch (error) {
       throw error instanceof Refusal ? error : new Refusal(`the GPU cannot be used: ${oneLine(error)}`);
     }
@@ -139,6 +141,22 @@ export class GpuNetworks {
   }
 }
 
+/**
+ * How far answers are from the reference, as `agreement` in cwts.gpu.history.
+ * @param {Float32Array} answers @param {Float32Array} reference
+ * @returns {{worst: number, signs: boolean, agrees: boolean}} `worst`: the largest difference, as a part of 1 + |reference|
+ */
+export function agreement(answers, reference) {
+  let worst = 0;
+  let signs = answers.length === reference.length;
+  reference.forEach((wanted, at) => {
+    const apart = Math.abs(answers[at] - wanted) / (1 + Math.abs(wanted));
+    if (!(apart <= worst)) worst = Number.isNaN(apart) ? Infinity : apart;
+    if (Math.abs(wanted) > SIGN_FROM && Math.sign(answers[at]) !== Math.sign(wanted)) signs = false;
+  });
+  return { worst, signs, agrees: signs && worst <= MOST_APART };
+}
+
 /** The device that worked last. @type {GpuNetworks | null} */
 let kept = null;
 
@@ -146,19 +164,25 @@ let kept = null;
  * The networks over all rows, on the GPU where that works. Otherwise `tell` hears why, once and in one line, and SIMD does
  * the whole work.
  * @param {Uint8Array} weights three cwts_network @param {Float32Array} features sixteen a row
- * @param {Choice & {simd: Run, tell?: (message: string) => void}} how
- * @returns {Promise<{answers: Float32Array, by: string}>} five answers a row, and who gave them
+ * @param {Choice & {simd: Run, tell?: (message: string) => void, opened?: (by: string) => void}} how `opened`: hears who begins
+ * @returns {Promise<{answers: Float32Array, by: string, ms: number}>} five answers a row, who gave them, and in what time
+ *   (without that of opening a device)
  */
-export async function runNetworks(weights, features, { simd, tell = () => {}, ...choice }) {
+export async function runNetworks(weights, features, { simd, tell = () => {}, opened = () => {}, ...choice }) {
+  let began = 0;
   try {
-    const gpu = kept ?? (await GpuNetworks.open(choice));
+    const gpu = kept && !kept.lost ? kept : await GpuNetworks.open(choice);
     kept = null; // a device that fails is not asked again, and one that is at work has one readback
+    opened(gpu.name);
+    began = performance.now();
     const answers = await gpu.run(weights, features);
     kept = gpu;
-    return { answers, by: gpu.name };
+    return { answers, by: gpu.name, ms: performance.now() - began };
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     tell(`${error.message}; the work is done by SIMD`);
   }
-  return { answers: await simd(weights, features), by: "SIMD" };
+  began = performance.now();
+  const answers = await simd(weights, features);
+  return { answers, by: "SIMD", ms: performance.now() - began };
 }

@@ -12,8 +12,9 @@
  * @property {number} contractSize @property {number} orderLatencyMs @property {number} blockBytes
  */
 
+/** The exchanges that are known, the first one first in every list of them. */
 export const VENUES = /** @type {Record<string, string>} */ ({
-  binance: "Binance spot", "binance-usdm": "Binance USD-M", "binance-coinm": "Binance COIN-M", okx: "OKX",
+  "binance-usdm": "Binance USD-M", binance: "Binance spot", "binance-coinm": "Binance COIN-M", okx: "OKX",
 });
 
 const MINUS = "−";

@@ -2,7 +2,7 @@
 // No DOM here; `app.js` shows it.
 
 import { ENUMS } from "./layout.js";
-import { Market } from "./market.js";
+import { Market, VENUES } from "./market.js";
 import { createMirror, MirrorReader } from "./mirror.js";
 import { clock, createRing, knock, resetRing } from "./ring.js";
 import { Caller, oneLine, Refusal } from "./rpc.js";
@@ -23,10 +23,13 @@ import { Snapshot } from "./snapshot.js";
  * @property {number} lost @property {number} overflows
  */
 /** @typedef {{at: number, level: "info" | "warning", text: string}} Note */
+/** The networks over a recording; `mid` is a price. @typedef {import("./workers/history.js").Found} Networks */
 
 const STALE_MS = 3000;
 const NOTES = 50;
-export const EXCHANGES = ["binance", "binance-usdm", "binance-coinm", "okx"];
+const NETWORKS_MS = 100; // of the market's time from row to row
+const NETWORKS_ROWS = 1 << 17; // at most: 14 MB. Three and a half hours; of a longer recording the rows are farther apart
+export const EXCHANGES = Object.keys(VENUES);
 
 /** Workers may only be made from addresses that this names. @type {{createScriptURL: (address: string) => any}} */
 const trusted = /** @type {any} */ (globalThis).trustedTypes?.createPolicy("cwts", {
@@ -69,6 +72,8 @@ export class Session {
     this.settle = null;
     /** The newest thing asked for. @type {{source: string | Blob, options: ReplayOptions} | {live: LiveOptions} | null} */
     this.last = null;
+    /** Hears how far the networks over the recording are. @type {(share: number, what: string) => void} */
+    this.networksProgress = () => {};
     const memory = this.shared ? createMirror() : null;
     this.memory = memory;
     this.mirror = new MirrorReader(memory, () => void this.engine.call("acknowledge"));
@@ -110,6 +115,7 @@ export class Session {
     else if (event.mirror !== undefined) this.mirror.receive(event);
     else if (event.health !== undefined) this.health = event.health;
     else if (event.note !== undefined) this.#note(event.note.level, event.note.text);
+    else if (event.networks !== undefined) this.networksProgress(event.networks.share, event.networks.what);
     else if (event.failed !== undefined) this.#fail(new Refusal(event.failed));
     else if (event.ended) this.#ended();
   }
@@ -333,6 +339,33 @@ export class Session {
   async resume() {
     await this.engine.call("command", [ENUMS.cwts_command_op.RESUME, 0]);
     this.hear.changed();
+  }
+
+  /** Why the networks cannot run over the recording now, in one line; nothing if they can. @returns {string} */
+  get noNetworks() {
+    if (this.mode === "live") return "Not live: the networks run over a whole recording. B plays the bundled one, O opens yours.";
+    if (!this.market || this.phase === "loading" || this.phase === "error") return "No recording is loaded.";
+    return "";
+  }
+
+  /**
+   * The three networks over the whole recording, on an engine of their own; what plays goes on.
+   * @param {(share: number, what: string) => void} [progress]
+   * @returns {Promise<Networks>} rejects where it cannot be, is cancelled, or something else is opened meanwhile
+   */
+  async networks(progress = () => {}) {
+    const { market, generation } = this;
+    if (this.noNetworks || !market) throw new Refusal(this.noNetworks);
+    this.networksProgress = progress;
+    const least = (market.lastMs - market.firstMs) / NETWORKS_ROWS;
+    const found = await this.engine.call("networks", [NETWORKS_MS * 2 ** Math.max(0, Math.ceil(Math.log2(least / NETWORKS_MS)))]);
+    if (generation !== this.generation) throw new Refusal("another recording was opened");
+    return { ...found, mid: found.mid.map((/** @type {number} */ units) => (units > 0 ? units / market.priceUnit : NaN)) };
+  }
+
+  /** Ends them before their time. */
+  cancelNetworks() {
+    this.engine.call("cancelNetworks");
   }
 
   /** The best levels, exactly. @param {number} depth @returns {Promise<{id: number, synced: boolean, bids: string[][], asks: string[][]}>} */

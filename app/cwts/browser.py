@@ -86,7 +86,7 @@ class _Watched(Recording):
         return super().survey(exchange, symbol)
 
 
-def _address(array: NDArray[np.uint8]) -> int:
+def _address(array: NDArray[Any]) -> int:
     return int(array.__array_interface__["data"][0])
 
 
@@ -101,6 +101,7 @@ def open_recording(name: str, exchange: str, symbol: str, watch: Callable[[float
     `known`: the survey as JSON, if somebody has made it before (the site's builder, of the recordings that it bundles).
     """
     global _engine, _setup, _pieces
+    _setup = None
     try:
         recording = _Watched(FILE, name=name)
         recording.watch = watch
@@ -364,48 +365,66 @@ def live() -> Live:
 
 # -- the networks over the whole recording; the GPU's side is web/gpu.js ----------------------------------------------
 
-_history: tuple[NDArray[np.int64], NDArray[np.float32]] = (np.zeros(0, np.int64), np.zeros((0, 16), np.float32))
-_history_weights = b""
-_history_answers: NDArray[np.float32] = np.zeros((0, 5), np.float32)
 
+class History:
+    """The mounted recording as rows for the three networks, through an engine of its own: the page's goes on meanwhile.
 
-def history_features(step_ms: int = 100) -> str:
-    """Runs the mounted recording through an engine of its own, which takes a while, and keeps a row every `step_ms`.
-
-    Returns JSON: `rows`, and the addresses of `times` (int64, ns), `features` (float32, 16 a row) and `weights` (three
-    `cwts_network`, `weightBytes` long: those that the page's engine has loaded, otherwise the shipped ones). What lies
-    there stays until the next call.
+    What lies at the addresses that it returns stays as long as this object.
     """
-    global _history, _history_weights
-    from cwts.gpu.base import packed
-    from cwts.gpu.history import features_on_grid
-    from cwts.networks import load
 
-    assert _engine is not None
-    assert _setup is not None
-    recording = Recording(FILE)
-    try:
-        networks = _engine.view["networks"]
-        _history_weights = networks["network"].tobytes() if networks["loaded"] else packed(load())
-        _history = features_on_grid(recording.batches(), _setup.engine_for(recording)[0], step_ms)
-    except CwtsError as error:
-        return json.dumps({"error": str(error)})
-    times, features = _history
-    return json.dumps(
-        {
-            "rows": len(times),
-            "times": times.__array_interface__["data"][0],
-            "features": features.__array_interface__["data"][0],
-            "weights": np.frombuffer(_history_weights, np.uint8).__array_interface__["data"][0],
-            "weightBytes": len(_history_weights),
-        }
-    )
+    def __init__(self, step_ms: int) -> None:
+        self._step_ms = step_ms
+        self._error = ""
+        self._weights = b""
+        self._columns: tuple[NDArray[Any], ...] = ()
+        self._breaks: list[int] = []
+        self._answers: NDArray[np.float32] = np.zeros((0, 5), np.float32)
 
+    def read(self) -> Iterator[float]:
+        """Runs through the recording, and yields after each piece how much of its time has passed, 0 to 1."""
+        from cwts.gpu.base import packed
+        from cwts.gpu.history import Grid
+        from cwts.networks import load
 
-def history_networks_simd() -> int:
-    """The networks over the rows of `history_features`, by the kernel. Returns the address of float32, five a row."""
-    global _history_answers
-    from cwts.gpu.simd_host import SimdNetworks
+        try:
+            if _setup is None:
+                raise InputError("no recording is open")
+            recording = Recording(FILE, name="the recording")
+            survey = _setup.survey
+            grid = Grid(_setup.engine_for(recording)[0], self._step_ms)
+            for batch in recording.batches():
+                grid.feed(batch)
+                yield min(1.0, max(0.0, (grid.due - survey.first_ns) / max(1, survey.last_ns - survey.first_ns)))
+            networks = grid.engine.view["networks"]
+            self._weights = networks["network"].tobytes() if networks["loaded"] else packed(load())
+            self._columns, self._breaks = grid.columns(), grid.breaks
+        except CwtsError as error:
+            self._error = str(error)
 
-    _history_answers = SimdNetworks().run(_history_weights, _history[1])
-    return int(_history_answers.__array_interface__["data"][0])
+    def found(self) -> str:
+        """What `read` made, as JSON: `rows`, where the book was not valid before a row (`breaks`), and addresses.
+
+        `times` (int64, ns), `mids` (int64, e8 of the price's last decimal), `features` (float32, 16 a row), `weights`
+        (three `cwts_network`, `weightBytes` long: those that the recording has loaded, otherwise the shipped ones).
+        """
+        if self._error:
+            return json.dumps({"error": self._error})
+        times, mids, features = self._columns
+        return json.dumps(
+            {
+                "rows": len(times),
+                "breaks": self._breaks,
+                "times": _address(times),
+                "mids": _address(mids),
+                "features": _address(features),
+                "weights": _address(np.frombuffer(self._weights, np.uint8)),
+                "weightBytes": len(self._weights),
+            }
+        )
+
+    def simd(self) -> int:
+        """The networks over all rows, by the kernel. Returns the address of float32, five a row."""
+        from cwts.gpu.simd_host import SimdNetworks
+
+        self._answers = SimdNetworks().run(self._weights, self._columns[2])
+        return _address(self._answers)

@@ -5,6 +5,7 @@ import { fixed, signed, timeOfDay } from "../market.js";
 import { ENUMS } from "../layout.js";
 import { DRAWN } from "../mirror.js";
 import { PHASES, phaseOf } from "../words.js";
+import { findTime, line, nice, span, timeGrid } from "./plot.js";
 import { Sheet } from "./sheet.js";
 
 /** @typedef {import("../market.js").Market} Market */
@@ -45,14 +46,7 @@ class History {
 
   /** @param {number} time @returns {number} the first point at or after it */
   find(time) {
-    let low = 0;
-    let high = this.size;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.time[middle] < time) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return findTime(this.time, this.size, time);
   }
 }
 
@@ -193,54 +187,14 @@ export class Chart {
   }
 
   /**
-   * A line through the points: of those that share a pixel's width only the lowest and the highest, and where the value stays
-   * the same only the ends. Buckets begin at fixed times, so that a line that moves keeps its form.
    * @param {number} first @param {Float64Array} column @param {(time: number) => number} x @param {(value: number) => number} y
    * @param {string} colour @param {number} width
    */
   #line(first, column, x, y, colour, width) {
     const { context: pen, history } = this;
-    const { time, size } = history;
-    const bucketMs = 1 / Math.max(1e-9, x(1) - x(0));
     pen.strokeStyle = colour;
     pen.lineWidth = width;
-    pen.lineJoin = "bevel";
-    pen.beginPath();
-    let down = false;
-    let last = NaN; // the value that the line has reached
-    let skipped = -1; // the newest point that is left out because it has the same one
-    const to = (/** @type {number} */ at) => {
-      if (!down) pen.moveTo(x(time[at]), y(column[at]));
-      else if (column[at] === last) {
-        skipped = at;
-        return;
-      } else {
-        if (skipped >= 0) pen.lineTo(x(time[skipped]), y(last));
-        pen.lineTo(x(time[at]), y(column[at]));
-      }
-      skipped = -1;
-      down = true;
-      last = column[at];
-    };
-    for (let at = first; at < size; ) {
-      if (Number.isNaN(column[at])) {
-        if (skipped >= 0) pen.lineTo(x(time[skipped]), y(last));
-        skipped = -1;
-        down = false;
-        at += 1;
-        continue;
-      }
-      const until = (Math.floor(time[at] / bucketMs) + 1) * bucketMs;
-      let [low, high] = [at, at];
-      for (at += 1; at < size && time[at] < until && !Number.isNaN(column[at]); at++) {
-        if (column[at] < column[low]) low = at;
-        if (column[at] >= column[high]) high = at;
-      }
-      to(Math.min(low, high));
-      if (low !== high) to(Math.max(low, high));
-    }
-    if (down && skipped >= 0) pen.lineTo(x(time[skipped]), y(last));
-    pen.stroke();
+    line(pen, history.time, column, first, history.size, x, y);
   }
 
   /**
@@ -257,20 +211,7 @@ export class Chart {
       pen.fillStyle = colours.quiet;
       pen.fillText(fixed(value / market.priceUnit, decimals), right + 6, y(value) + 4);
     }
-    const seconds = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600].find((size) => (to - from) / 1000 / size <= right / 90) ?? 7200;
-    pen.fillStyle = colours.quiet;
-    for (let time = Math.ceil(from / 1000 / seconds) * seconds * 1000; time <= to; time += seconds * 1000) {
-      const at = Math.round(x(time)) + 0.5;
-      pen.strokeStyle = colours.grid;
-      pen.lineWidth = 1;
-      pen.beginPath();
-      pen.moveTo(at, area.top);
-      pen.lineTo(at, end);
-      pen.stroke();
-      const label = timeOfDay(time);
-      const wide = pen.measureText(label).width;
-      if (at - wide / 2 > 0 && at + wide / 2 < right) pen.fillText(label, at - wide / 2, end + 12);
-    }
+    timeGrid(pen, colours, from, to, x, right, area.top, end);
   }
 
   /** @param {number} right @param {number} at @param {string} colour */
@@ -471,17 +412,4 @@ export class Chart {
     pen.fillStyle = colours.panel;
     pen.fillText(line, left + 6, area.top + 13);
   }
-}
-
-/** @param {{top: number, bottom: number}} area @param {number} low @param {number} high @returns {(value: number) => number} */
-function span(area, low, high) {
-  const factor = (area.bottom - area.top) / Math.max(high - low, 1e-9);
-  return (value) => area.bottom - (value - low) * factor;
-}
-
-/** A step of 1, 2 or 5 times a power of ten, and whole ticks. @param {number} least @param {number} tick */
-function nice(least, tick) {
-  const power = 10 ** Math.floor(Math.log10(Math.max(least, 1e-9)));
-  const step = [1, 2, 5, 10].map((digit) => digit * power).find((size) => size >= least) ?? 10 * power;
-  return Math.max(step, tick);
 }

@@ -8,6 +8,7 @@ import { MirrorWriter, NUMBERS } from "../mirror.js";
 import { clock, HEADER_BYTES, PortReader, RingReader } from "../ring.js";
 import { answer, oneLine, Refusal } from "../rpc.js";
 import { Driver } from "./driver.js";
+import { History } from "./history.js";
 
 /** @typedef {import("../ring.js").Reader} Reader */
 
@@ -30,6 +31,8 @@ let python;
 let feeder = null;
 /** What drives a live session; null while a recording plays. @type {Driver | null} */
 let driver = null;
+/** The networks over the whole recording, beside what plays. */
+const history = new History(heap, tell);
 /** @type {MessagePort} to the feed worker */
 let feedPort;
 /** @type {MirrorWriter} */
@@ -183,6 +186,7 @@ async function sha256(recording) {
 /** Ends the session that runs, if one does; its frames are forgotten. */
 function close() {
   session += 1;
+  history.cancel("another recording was opened");
   driver?.destroy();
   driver = null;
 }
@@ -236,6 +240,9 @@ async function run(from, mine) {
       if (events & URGENT) published = 0;
     } else if (from.ended) {
       break;
+    } else if (history.busy) {
+      await breath();
+      now = clock();
     } else if (from.knocks <= heard && (!dirty || now - published < PUBLISH_MS)) {
       const waiting = from.wait(dirty ? PUBLISH_MS - (now - published) : STATISTICS_MS, heard);
       if (waiting) await waiting;
@@ -368,6 +375,12 @@ function timer(laterMs) {
   publish();
 }
 
+/** The networks over the whole recording, on an engine of their own. @param {number} stepMs from row to row */
+function networks(stepMs) {
+  if (driver) throw new Refusal("the networks run over a recording, and this is live");
+  return history.run(python, stepMs);
+}
+
 /** A frame too large for the ring. @param {Uint8Array} frame */
 function feedLarge(frame) {
   const address = python.large_address(frame.length);
@@ -388,7 +401,8 @@ function nextPiece() {
 
 globalThis.addEventListener("message", heardOne);
 answer(/** @type {any} */ (globalThis), {
-  init, open, questions, openLive, close, start, command, timer,
+  init, open, questions, openLive, close, start, command, timer, networks,
+  cancelNetworks: () => history.cancel("cancelled"),
   acknowledge: () => mirror.acknowledged(),
   /** @param {number} depth */
   book: (depth) => JSON.parse(python.book(depth)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,38 +28,65 @@ MILLISECOND = 1_000_000
 NAMES = ("cascade up", "cascade down", "whale up", "whale down", "value (bp)")
 
 
-def features_on_grid(
-    batches: Iterable[bytes | bytearray], engine: Engine, step_ms: int, progress: Callable[[], None] = lambda: None
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Times and features after all frames before every multiple of `step_ms`, while the book is valid.
+class Grid:
+    """Samples an engine after all frames before every multiple of `step_ms`, while the book is valid.
 
     A multiple without frames since the last one is left out. `engine`: a fresh one, which is fed the frames.
     """
-    step = step_ms * MILLISECOND
-    value, sync = engine.view["features"]["value"], engine.view["sync"]
-    times: list[int] = []
-    rows: list[NDArray[np.float32]] = []
-    due = 0
 
-    def sample() -> None:
-        if due and sync["synced"]:
-            times.append(due)
-            rows.append(value.copy())
+    def __init__(self, engine: Engine, step_ms: int) -> None:
+        self.engine = engine
+        self.due = 0  # the time of the next sample, in ns
+        self.breaks: list[int] = []  # rows before which the book was not valid for a while
+        self._step = step_ms * MILLISECOND
+        self._features, self._sync = engine.view["features"]["value"], engine.view["sync"]
+        self._snapshot = engine.view["published"]["snapshot"]
+        self._times, self._mids, self._rows = array("q"), array("q"), bytearray()
+        self._broken = False
 
-    for batch in batches:
+    def feed(self, batch: bytes | bytearray) -> None:
+        """Frames that lie end to end."""
         view = memoryview(batch)
         start = at = 0
         while at < len(view):
             ns, length = FRAME.unpack_from(view, at)[:2]
-            if ns >= due:
-                engine.feed(view[start:at])
-                sample()
-                start, due = at, (ns // step + 1) * step
+            if ns >= self.due:
+                self.engine.feed(view[start:at])
+                self._sample()
+                start, self.due = at, (ns // self._step + 1) * self._step
             at += FRAME.size + (length + 7 & ~7)
-        engine.feed(view[start:])
+        self.engine.feed(view[start:])
+
+    def _sample(self) -> None:
+        if not self.due:
+            return
+        if not self._sync["synced"]:
+            self._broken = bool(self._times)
+            return
+        if self._broken:
+            self.breaks.append(len(self._times))
+            self._broken = False
+        self._times.append(self.due)
+        self._mids.append(int(self._snapshot["mid_e8"]))
+        self._rows += self._features.data
+
+    def columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """After the last frame: times (ns), mid prices (e8 of the price's last decimal), and rows of features."""
+        self._sample()
+        rows = np.frombuffer(self._rows, np.float32).reshape(-1, INPUTS)
+        return np.frombuffer(self._times, np.int64), np.frombuffer(self._mids, np.int64), rows
+
+
+def features_on_grid(
+    batches: Iterable[bytes | bytearray], engine: Engine, step_ms: int, progress: Callable[[], None] = lambda: None
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The times and features of a `Grid` over all batches."""
+    grid = Grid(engine, step_ms)
+    for batch in batches:
+        grid.feed(batch)
         progress()
-    sample()
-    return np.array(times, np.int64), np.array(rows, np.float32).reshape(-1, INPUTS)
+    times, _, features = grid.columns()
+    return times, features
 
 
 def agreement(answers: NDArray[np.float32], reference: NDArray[np.float32]) -> dict[str, Any]:
