@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.native, pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")]
 
 KERNEL = Path(__file__).resolve().parents[1] / "native_ext" / "kernel"
-NAMES = ("exponential", "logarithm", "hyperbolic_tangent", "sigmoid", "square_root")
+NAMES = ("exponential", "logarithm", "hyperbolic_tangent", "square_root")
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +70,6 @@ def test_hyperbolic_tangent(numeric: ctypes.CDLL) -> None:
         xs = spread(low, high)
         assert max(abs(numeric.n_hyperbolic_tangent(x) - math.tanh(x)) for x in xs) < 4e-16
     assert [numeric.n_hyperbolic_tangent(x) for x in (0.0, 1e9, -1e9)] == [0, 1, -1]
-
-
-def test_sigmoid(numeric: ctypes.CDLL) -> None:
-    for low, high in ((-690, 700), (-1, 1)):
-        xs = spread(low, high)
-        want = [math.exp(x) / (1 + math.exp(x)) if x < 0 else 1 / (1 + math.exp(-x)) for x in xs]
-        assert worst(map(numeric.n_sigmoid, xs), want) < 2e-15
-    assert numeric.n_sigmoid(0.0) == 0.5
 
 
 def test_power_and_square_root(numeric: ctypes.CDLL) -> None:

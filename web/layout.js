@@ -572,13 +572,21 @@ export const LAYOUT = {
       forced: { offset: 24896, type: "cwts_forced", count: 64 },
     },
   },
+  cwts_network_lanes: {
+    size: 512,
+    fields: {
+      w1: { offset: 0, type: "f32", count: 128 },
+    },
+  },
   cwts_networks: {
-    size: 2368,
+    size: 3904,
     fields: {
       loaded: { offset: 0, type: "u32", count: 0 },
-      spare_word: { offset: 4, type: "u32", count: 0 },
-      spare: { offset: 8, type: "u64", count: 7 },
-      network: { offset: 64, type: "cwts_network", count: 3 },
+      on: { offset: 4, type: "f32", count: 4 },
+      spare_word: { offset: 20, type: "u32", count: 3 },
+      spare: { offset: 32, type: "u64", count: 4 },
+      lanes: { offset: 64, type: "cwts_network_lanes", count: 3 },
+      network: { offset: 1600, type: "cwts_network", count: 3 },
     },
   },
   cwts_decision: {
@@ -788,7 +796,7 @@ export const LAYOUT = {
     },
   },
   cwts_block: {
-    size: 3091648,
+    size: 3093184,
     fields: {
       header: { offset: 0, type: "cwts_header", count: 0 },
       config: { offset: 64, type: "cwts_config", count: 0 },
@@ -806,14 +814,14 @@ export const LAYOUT = {
       antifragility: { offset: 186752, type: "cwts_antifragility", count: 0 },
       liquidation: { offset: 187200, type: "cwts_liquidation", count: 0 },
       networks: { offset: 214656, type: "cwts_networks", count: 0 },
-      tape: { offset: 217024, type: "cwts_tape", count: 0 },
-      side: { offset: 413696, type: "cwts_side_book", count: 2 },
-      stage: { offset: 2529664, type: "cwts_level", count: 32768 },
-      published: { offset: 3053952, type: "cwts_published", count: 0 },
-      counters: { offset: 3055552, type: "cwts_counters", count: 0 },
-      latency: { offset: 3056192, type: "cwts_latencies", count: 8 },
-      format: { offset: 3089472, type: "cwts_format", count: 2 },
-      shape: { offset: 3091136, type: "cwts_shape", count: 0 },
+      tape: { offset: 218560, type: "cwts_tape", count: 0 },
+      side: { offset: 415232, type: "cwts_side_book", count: 2 },
+      stage: { offset: 2531200, type: "cwts_level", count: 32768 },
+      published: { offset: 3055488, type: "cwts_published", count: 0 },
+      counters: { offset: 3057088, type: "cwts_counters", count: 0 },
+      latency: { offset: 3057728, type: "cwts_latencies", count: 8 },
+      format: { offset: 3091008, type: "cwts_format", count: 2 },
+      shape: { offset: 3092672, type: "cwts_shape", count: 0 },
     },
   },
 };

@@ -106,7 +106,9 @@ int main(void) {
         n->version = CWTS_NETWORK_VERSION;
         n->outputs = counts[i];
         n->link = NETWORK_LINK[i];
+        network_arrange(n, &k->networks.lanes[i]);
     }
+    for (u32 i = 0; i < 4; i++) k->networks.on[i] = 1.0f;
     k->networks.loaded = 7;
     for (u32 turn = 0; turn < REPEAT; turn++) {
         double began = clock_now();
@@ -124,9 +126,11 @@ int main(void) {
             float z[2] = {0.0f, 0.0f};
             for (u32 i = 0; i < EACH; i++) {
                 features_from(k, x + (turn + i) % ROWS * CWTS_FEATURE_COUNT, z[0]);
-                f32x8 v = {0};
-                network_rows(n, k->features.value, z, 1, counts[which]);
-                v[0] = z[0], v[1] = z[1];
+                f32x8 hidden, part[4] = {{0}};
+                network_hidden(n, &k->networks.lanes[which], k->features.value, &hidden);
+                for (u32 o = 0; o < counts[which]; o++) part[o] = hidden * LOAD8(n->w2 + CWTS_HIDDEN * o);
+                f32x4 bias = {n->b2[0], n->b2[1]}, sums = four_by_halves(part) + bias;
+                f32x8 v = PAIR(sums, sums, 0, 1, 2, 3, 0, 1, 2, 3);
                 network_link(n, &v);
                 z[0] = v[0], z[1] = v[1];
             }

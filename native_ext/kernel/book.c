@@ -63,17 +63,29 @@ static void far_find_top(cwts_side_book *b) {
 
 /* ---- the window --------------------------------------------------------------------------------------------------- */
 
-/* Without a branch: whether a level is new, changed or gone is not to be predicted. */
-static inline void window_set(cwts_side_book *b, i64 key, i64 qty) {
-    u32 cell = (u32)key & WINDOW_MASK, word = cell >> 6, group = word >> 6;
+/* What is known of 4,096 cells: which of their words hold a level. */
+static inline void group_set(cwts_side_book *b, u32 group, u64 summary) {
+    b->summary[group] = summary;
+    b->summary_top = (b->summary_top & ~(1ULL << group)) | (u64)(summary != 0) << group;
+}
+
+/* Without a branch: whether a level is new, changed or gone is not to be predicted. Changes the summary of the cell's group, which
+ * the caller holds, and returns how many levels more there are. */
+static inline u32 cell_set(cwts_side_book *b, u32 cell, i64 qty, u64 *summary) {
+    u32 word = cell >> 6;
     u64 before = b->bits[word], there = qty != 0;
     u64 after = (before & ~(1ULL << (cell & 63))) | there << (cell & 63);
     b->qty[cell] = qty;
     b->bits[word] = after;
-    b->count += (u32)there - (u32)(before >> (cell & 63) & 1);
-    u64 summary = (b->summary[group] & ~(1ULL << (word & 63))) | (u64)(after != 0) << (word & 63);
-    b->summary[group] = summary;
-    b->summary_top = (b->summary_top & ~(1ULL << group)) | (u64)(summary != 0) << group;
+    *summary = (*summary & ~(1ULL << (word & 63))) | (u64)(after != 0) << (word & 63);
+    return (u32)there - (u32)(before >> (cell & 63) & 1);
+}
+
+static inline void window_set(cwts_side_book *b, i64 key, i64 qty) {
+    u32 cell = (u32)key & WINDOW_MASK, group = cell >> 12;
+    u64 summary = b->summary[group];
+    b->count += cell_set(b, cell, qty, &summary);
+    group_set(b, group, summary);
 }
 
 /* Where a level's quantity is or would be, for fetching it ahead. */
@@ -164,22 +176,41 @@ static void side_set_far(cwts_side_book *b, i64 key, i64 qty, u64 *lost) {
     }
 }
 
-/* Absolute quantities for some levels of a side; 0 removes. */
+/* Absolute quantities for some levels of a side; 0 removes. Neighbours share a group: count and summary stay in registers, where
+ * in memory each level would wait for the one before. */
 static inline __attribute__((always_inline)) void side_apply(cwts_side_book *b, u32 side, const cwts_level *level, u32 count, u64 *lost) {
     i64 base = b->base, best = b->best, touched = NO_KEY;
+    u32 group = ((u32)best & WINDOW_MASK) >> 12, held = b->count; /* where most levels are */
+    u64 summary = b->summary[group];
     for (const cwts_level *end = level + count; level < end; level++) {
         i64 key = price_of(side, level->price), qty = level->qty;
+        u32 cell = (u32)key & WINDOW_MASK;
         touched = max64(touched, key);
         if (UNLIKELY((u64)key - (u64)base >= CWTS_WINDOW)) {
             b->best = best;
+            b->count = held;
+            group_set(b, group, summary);
             side_set_far(b, key, qty, lost);
             base = b->base;
             best = b->best;
+            held = b->count;
+            summary = b->summary[group];
             continue;
         }
-        window_set(b, key, qty);
-        if (UNLIKELY(key >= best)) best = qty ? key : key == best ? window_best(b, key) : best;
+        if (UNLIKELY(cell >> 12 != group)) {
+            group_set(b, group, summary);
+            group = cell >> 12;
+            summary = b->summary[group];
+        }
+        held += cell_set(b, cell, qty, &summary);
+        if (UNLIKELY(key >= best)) {
+            b->count = held;
+            group_set(b, group, summary);
+            best = qty ? key : key == best ? window_best(b, key) : best;
+        }
     }
+    group_set(b, group, summary);
+    b->count = held;
     b->best = best;
     b->touched = touched;
 }
@@ -199,6 +230,36 @@ static int side_settle(cwts_side_book *b) {
     return b->far_lost == NO_KEY || b->far_lost < b->base;
 }
 
+/* The levels of eight cells, as bytes: how far each is below the first cell (the byte's highest bit), nearest first. */
+#define FALL(v, d) (((u64)(v) >> (7 - (d)) & 1) * ((u64)(d) << 8 * __builtin_popcount((v) >> (8 - (d)))))
+#define FALLS(v) FALL(v, 0) | FALL(v, 1) | FALL(v, 2) | FALL(v, 3) | FALL(v, 4) | FALL(v, 5) | FALL(v, 6) | FALL(v, 7)
+#define FALLS_4(v) FALLS(v), FALLS((v) + 1), FALLS((v) + 2), FALLS((v) + 3)
+#define FALLS_16(v) FALLS_4(v), FALLS_4((v) + 4), FALLS_4((v) + 8), FALLS_4((v) + 12)
+#define FALLS_64(v) FALLS_16(v), FALLS_16((v) + 16), FALLS_16((v) + 32), FALLS_16((v) + 48)
+static const u64 BELOW[256] = {FALLS_64(0), FALLS_64(64), FALLS_64(128), FALLS_64(192)};
+
+/* How far below the best level the best CWTS_TOP are, nearest first, where the 256 cells from it hold so many. Which cells hold a
+ * level is not to be predicted: so eight are looked up at once, without a branch, instead of one found after the other. */
+static inline int window_top(const cwts_side_book *b, u8 *below) {
+    u32 cell = (u32)b->best & WINDOW_MASK, word = cell >> 6, up = 63 - (cell & 63), n = 0, held = 0;
+    u64 cells[4];
+    for (u32 i = 0; i < 4; i++) {
+        u64 high = b->bits[(word - i) & (CWTS_WINDOW_WORDS - 1)], low = b->bits[(word - i - 1) & (CWTS_WINDOW_WORDS - 1)];
+        cells[i] = high << up | low >> 1 >> (63 - up);
+        held += bits_set(cells[i]);
+    }
+    if (held < CWTS_TOP) return 0;
+    for (u32 i = 0; n < CWTS_TOP; i++)
+#pragma GCC unroll 8
+        for (u32 j = 0; j < 8; j++) {
+            u32 eight = (u32)(cells[i] >> (56 - 8 * j)) & 255;
+            u64 found = BELOW[eight] + (64 * i + 8 * j) * 0x0101010101010101ULL;
+            __builtin_memcpy(below + n, &found, 8);
+            n += bits_set(eight);
+        }
+    return 1;
+}
+
 /* Re-reads the sorted best levels where the newest message touched them. */
 static inline void side_refresh_top(cwts_side_book *b, u32 side) {
     u32 had = b->top_count;
@@ -213,22 +274,21 @@ static inline void side_refresh_top(cwts_side_book *b, u32 side) {
         u32 want = b->count < CWTS_TOP ? b->count : CWTS_TOP;
         u32 cell = (u32)b->best & WINDOW_MASK, word = cell >> 6;
         u64 w = b->bits[word] & (~0ULL >> (63 - (cell & 63)));
-        for (;;) {
+        u8 below[CWTS_TOP + 64];
+        if (window_top(b, below))
+            for (; n < CWTS_TOP; n++) b->top[n] = (cwts_level){best + step * (i64)below[n], b->qty[(cell - below[n]) & WINDOW_MASK]};
+        while (n < want) {
             for (; w && n < want; n++) {
                 u32 at = word << 6 | (u32)highest_bit(w);
                 w ^= 1ULL << (at & 63);
                 b->top[n] = (cwts_level){best + step * (i64)((cell - at) & WINDOW_MASK), b->qty[at]};
             }
             if (n >= want) break;
-            u64 below = b->bits[(word - 1) & (CWTS_WINDOW_WORDS - 1)];
-            if (LIKELY(below)) { /* around the touch the next word is seldom empty */
-                word = (word - 1) & (CWTS_WINDOW_WORDS - 1);
-                w = below;
-                continue;
-            }
-            u32 next = (u32)cell_at_or_below(b, ((word << 6) - 1) & WINDOW_MASK);
-            word = next >> 6;
-            w = b->bits[word] & (~0ULL >> (63 - (next & 63)));
+            word = (word - 1) & (CWTS_WINDOW_WORDS - 1);
+            w = b->bits[word];
+            if (LIKELY(w)) continue; /* around the touch the next word is seldom empty */
+            word = (u32)cell_at_or_below(b, word << 6 | 63) >> 6;
+            w = b->bits[word];
         }
         if (UNLIKELY(n < CWTS_TOP && b->far_count)) { /* the window holds fewer than the top shows, and more lie below it */
             if (!b->far_known) far_find_top(b);

@@ -711,11 +711,18 @@ typedef struct cwts_liquidation {
     cwts_forced forced[CWTS_FORCED_ORDERS];
 } cwts_liquidation;
 
+/* A network's w1 once more, in the order of the lanes that meet it. */
+typedef struct cwts_network_lanes {
+    float w1[CWTS_FIRST_WEIGHTS];
+} cwts_network_lanes;
+
 /* The three networks: network.c, docs/networks.md. */
 typedef struct cwts_networks {
     uint32_t loaded;              /* bit n: network n */
-    uint32_t spare_word;
-    uint64_t spare[7];
+    float on[4];                  /* 1 for each answer of the first two that is there, 0 for one that is not */
+    uint32_t spare_word[3];
+    uint64_t spare[4];
+    cwts_network_lanes lanes[CWTS_NETWORK_COUNT];
     cwts_network network[CWTS_NETWORK_COUNT];
 } cwts_networks;
 

@@ -97,62 +97,50 @@ static void features_quote(cwts_block *k) {
     f->last[CWTS_ASK] = ask;
 }
 
-/* Every feature is one number over another, 0 where the other is not positive: sixteen divisions in four. */
+/* n / d, 0 where d is not positive: four features, by 16 bytes. */
+static inline void features_divide(float *to, const f64x4 *over, const f64x4 *under) {
+    f64x4 n = *over, d = *under;
+    i64x4 positive = (i64x4)(d > 0.0);
+    d = (f64x4)((positive & (i64x4)d) | (~positive & (i64x4)(f64x4){1.0, 1.0, 1.0, 1.0}));
+    f32x4 value = __builtin_convertvector((f64x4)((i64x4)(n / d) & positive), f32x4);
+    __builtin_memcpy(to, &value, 16);
+}
+
+/* Every feature is one number over another. The numbers meet in registers: a load of what was just stored in parts would wait. */
 static void features_values(cwts_block *k) {
     cwts_features *f = &k->features;
     const cwts_level *bid = k->side[CWTS_BID].top, *ask = k->side[CWTS_ASK].top;
     cwts_level b = f->last[CWTS_BID], a = f->last[CWTS_ASK];
     double bids = 0.0, asks = 0.0; /* not integers: a sum of huge quantities must not wrap */
-    double over[CWTS_FEATURE_COUNT], under[CWTS_FEATURE_COUNT], spread = (double)(a.price - b.price);
-    over[CWTS_F_SPREAD] = spread;
-    under[CWTS_F_SPREAD] = (double)k->config.tick_size;
-    over[CWTS_F_MICRO] = f->micro - f->mid;
-    under[CWTS_F_MICRO] = spread;
-    over[CWTS_F_IMBALANCE_1] = (double)b.qty - (double)a.qty;
-    under[CWTS_F_IMBALANCE_1] = (double)b.qty + (double)a.qty;
-#define IMBALANCE(from, until, feature)          \
-    for (u32 i = from; i < until; i++) {         \
-        bids += (double)bid[i].qty;              \
-        asks += (double)ask[i].qty;              \
-    }                                            \
-    over[feature] = bids - asks;                 \
-    under[feature] = bids + asks
-    IMBALANCE(0, 5, CWTS_F_IMBALANCE_5);
-    IMBALANCE(5, 10, CWTS_F_IMBALANCE_10);
-    IMBALANCE(10, 20, CWTS_F_IMBALANCE_20);
-#undef IMBALANCE
+    double spread = (double)(a.price - b.price), bid_qty = (double)b.qty, ask_qty = (double)a.qty;
+#define DEPTH(from, until)               \
+    for (u32 i = from; i < until; i++) { \
+        bids += (double)bid[i].qty;      \
+        asks += (double)ask[i].qty;      \
+    }
+    DEPTH(0, 5);
+    double less_5 = bids - asks, all_5 = bids + asks;
+    DEPTH(5, 10);
+    double less_10 = bids - asks, all_10 = bids + asks;
+    DEPTH(10, 20);
+#undef DEPTH
     f->depth = bids + asks;
     f->side_depth[CWTS_BID] = bids;
     f->side_depth[CWTS_ASK] = asks;
     if (f->depth_mean == 0.0) f->depth_mean = f->depth;
-    over[CWTS_F_FLOW_1S] = f->flow_signed[0];
-    under[CWTS_F_FLOW_1S] = f->flow_total[0] + f->flow_total[1] * 0.1;
-    over[CWTS_F_FLOW_10S] = f->flow_signed[1];
-    under[CWTS_F_FLOW_10S] = f->flow_total[1] + f->flow_total[2] * (1.0 / 6.0);
-    over[CWTS_F_RETURN_1S] = (f->mid - f->mid_mean[0]) * BASIS_POINTS;
-    under[CWTS_F_RETURN_1S] = f->mid_mean[0];
-    over[CWTS_F_RETURN_10S] = (f->mid - f->mid_mean[1]) * BASIS_POINTS;
-    under[CWTS_F_RETURN_10S] = f->mid_mean[1];
-    over[CWTS_F_VOLATILITY_10S] = square_root(f->variance[0] * (1e9 / TAU_10S)) * BASIS_POINTS;
-    over[CWTS_F_VOLATILITY_60S] = square_root(f->variance[1] * (1e9 / TAU_60S)) * BASIS_POINTS;
-    under[CWTS_F_VOLATILITY_10S] = under[CWTS_F_VOLATILITY_60S] = 1.0;
-    over[CWTS_F_TRADE_RATE] = f->trade_rate;
-    over[CWTS_F_UPDATE_RATE] = f->update_rate;
-    under[CWTS_F_TRADE_RATE] = under[CWTS_F_UPDATE_RATE] = TAU_10S / 1e9;
-    over[CWTS_F_OFI_1S] = f->ofi;
-    under[CWTS_F_OFI_1S] = f->touch_depth;
-    over[CWTS_F_DEPTH] = f->depth - f->depth_mean;
-    under[CWTS_F_DEPTH] = f->depth_mean;
-    for (u32 i = 0; i < CWTS_FEATURE_COUNT; i += 4) {
-        f64x4 n, d;
-        __builtin_memcpy(&n, over + i, 32);
-        __builtin_memcpy(&d, under + i, 32);
-        i64x4 positive = (i64x4)(d > 0.0);
-        d = (f64x4)((positive & (i64x4)d) | (~positive & (i64x4)(f64x4){1.0, 1.0, 1.0, 1.0}));
-        f64x4 q = (f64x4)((i64x4)(n / d) & positive);
-        f32x4 value = __builtin_convertvector(q, f32x4);
-        __builtin_memcpy(f->value + i, &value, 16);
-    }
+    double flow_1 = f->flow_total[0] + f->flow_total[1] * 0.1, flow_10 = f->flow_total[1] + f->flow_total[2] * (1.0 / 6.0);
+    double return_1 = (f->mid - f->mid_mean[0]) * BASIS_POINTS, return_10 = (f->mid - f->mid_mean[1]) * BASIS_POINTS;
+    double sigma_10 = square_root(f->variance[0] * (1e9 / TAU_10S)) * BASIS_POINTS;
+    double sigma_60 = square_root(f->variance[1] * (1e9 / TAU_60S)) * BASIS_POINTS;
+    _Static_assert(CWTS_F_SPREAD == 0 && CWTS_F_IMBALANCE_5 == 3 && CWTS_F_FLOW_1S == 6 && CWTS_F_RETURN_10S == 9, "the order below");
+    _Static_assert(CWTS_F_VOLATILITY_10S == 10 && CWTS_F_TRADE_RATE == 12 && CWTS_F_DEPTH == 15, "the order below");
+    features_divide(f->value, &(f64x4){spread, f->micro - f->mid, bid_qty - ask_qty, less_5},
+                    &(f64x4){(double)k->config.tick_size, spread, bid_qty + ask_qty, all_5});
+    features_divide(f->value + 4, &(f64x4){less_10, bids - asks, f->flow_signed[0], f->flow_signed[1]},
+                    &(f64x4){all_10, f->depth, flow_1, flow_10});
+    features_divide(f->value + 8, &(f64x4){return_1, return_10, sigma_10, sigma_60}, &(f64x4){f->mid_mean[0], f->mid_mean[1], 1.0, 1.0});
+    features_divide(f->value + 12, &(f64x4){f->trade_rate, f->update_rate, f->ofi, f->depth - f->depth_mean},
+                    &(f64x4){TAU_10S / 1e9, TAU_10S / 1e9, f->touch_depth, f->depth_mean});
 }
 
 /* After every message that moved the market. `before`: the tape's count before it. */
@@ -165,13 +153,11 @@ static void features_update(cwts_block *k, i64 now, u64 before, u32 events) {
     if (f->mid != 0.0) features_values(k);
 }
 
-/* Weighted sum of the features. */
+/* Weighted sum of the features, by halves; loaded by fours, as they were stored. */
 static float features_score(const float *value, const float *weight) {
-    f32x8 a, b, x, y;
-    __builtin_memcpy(&a, value, 32);
-    __builtin_memcpy(&b, value + 8, 32);
-    __builtin_memcpy(&x, weight, 32);
-    __builtin_memcpy(&y, weight + 8, 32);
-    f32x8 sum = a * x + b * y;
-    return by_halves(&sum);
+    f32x4 v[4], w[4];
+    __builtin_memcpy(v, value, sizeof v);
+    __builtin_memcpy(w, weight, sizeof w);
+    f32x4 s = (v[0] * w[0] + v[2] * w[2]) + (v[1] * w[1] + v[3] * w[3]);
+    return (s[0] + s[2]) + (s[1] + s[3]);
 }

@@ -23,6 +23,15 @@ static inline u32 load16(const u8 *p) { u16 v; __builtin_memcpy(&v, p, 2); retur
 
 static inline int lowest_bit(u64 v) { return __builtin_ctzll(v); }
 static inline int highest_bit(u64 v) { return 63 - __builtin_clzll(v); }
+#if defined(__POPCNT__) || defined(CWTS_AVX2) || !defined(__x86_64__)
+static inline u32 bits_set(u64 v) { return (u32)__builtin_popcountll(v); }
+#else /* no instruction for it: Hacker's Delight, 5-2 */
+static inline u32 bits_set(u64 v) {
+    v -= v >> 1 & 0x5555555555555555ULL;
+    v = (v & 0x3333333333333333ULL) + (v >> 2 & 0x3333333333333333ULL);
+    return (u32)(((v + (v >> 4)) & 0x0F0F0F0F0F0F0F0FULL) * 0x0101010101010101ULL >> 56);
+}
+#endif
 
 static inline i64 min64(i64 a, i64 b) { return a < b ? a : b; }
 static inline i64 max64(i64 a, i64 b) { return a > b ? a : b; }

@@ -1,37 +1,39 @@
 /* network.c: three small networks over the features, one row at a time after each message and batched over many rows
  * (cwts_network_batch). 16 inputs, 8 hidden units with ReLU, 1 or 2 outputs; what they say is in docs/networks.md.
  *
- * The hidden units are the eight virtual lanes. Whatever is computed, every sum has one order: even inputs upon the bias, odd
- * inputs upon zero, the two added; outputs by halves. So a batch gives the bits of single rows, and
- * every target the same ones. */
+ * Every sum is made by halves: the second half of its terms is added to the first, until one is left; the bias comes last. That
+ * is the shortest way a row can take, and a batch and every target take the same, so they give the same bits. */
 #include "numeric.h"
 #include "simd.h"
 
 #define NETWORK_LARGEST 1e6f       /* of any weight */
 #define NETWORK_VALUE_LIMIT 1000.0f /* basis points */
 
+#define LOAD4(p) (*(const f32x4_unaligned *)(const void *)(p))
+#define TWICE(p) PAIR(LOAD4(p), LOAD4(p), 0, 1, 2, 3, 0, 1, 2, 3)
 #define LOAD8(p) (*(const f32x8_unaligned *)(const void *)(p))
 #define ALL8(v) ((f32x8){v, v, v, v, v, v, v, v})
+#define PAIR(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+typedef float f32x4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
 typedef float f32x8_unaligned __attribute__((vector_size(32), aligned(4), may_alias));
 
-/* a = a > b ? a : b, and a = a < b ? a : b: what is not a number becomes b. Vectors pass by address: without AVX a register
- * holds half of one, and compilers disagree on how to pass it. */
+/* a = a > b ? a : b, and a = a < b ? a : b: what is not a number becomes b. By address: compilers disagree on how to pass a vector
+ * without AVX. */
 #if defined(__AVX2__) || defined(CWTS_AVX2)
 static inline void max8(f32x8 *a, const f32x8 *b) { *a = (f32x8)_mm256_max_ps((__m256)*a, (__m256)*b); }
 static inline void min8(f32x8 *a, const f32x8 *b) { *a = (f32x8)_mm256_min_ps((__m256)*a, (__m256)*b); }
-#elif defined(__SSE2__)
-static inline void max8(f32x8 *a, const f32x8 *b) {
-    float *to = (float *)a;
-    const float *from = (const float *)b;
-    _mm_storeu_ps(to, _mm_max_ps(_mm_loadu_ps(to), _mm_loadu_ps(from)));
-    _mm_storeu_ps(to + 4, _mm_max_ps(_mm_loadu_ps(to + 4), _mm_loadu_ps(from + 4)));
-}
-static inline void min8(f32x8 *a, const f32x8 *b) {
-    float *to = (float *)a;
-    const float *from = (const float *)b;
-    _mm_storeu_ps(to, _mm_min_ps(_mm_loadu_ps(to), _mm_loadu_ps(from)));
-    _mm_storeu_ps(to + 4, _mm_min_ps(_mm_loadu_ps(to + 4), _mm_loadu_ps(from + 4)));
-}
+#elif defined(__SSE2__) || defined(__wasm_simd128__)
+#if defined(__SSE2__)
+#define MAX4(a, b) (f32x4)_mm_max_ps((__m128)(a), (__m128)(b))
+#define MIN4(a, b) (f32x4)_mm_min_ps((__m128)(a), (__m128)(b))
+#else
+#define MAX4(a, b) (f32x4)wasm_f32x4_pmax((v128_t)(b), (v128_t)(a))
+#define MIN4(a, b) (f32x4)wasm_f32x4_pmin((v128_t)(b), (v128_t)(a))
+#endif
+#define HALVES(f) PAIR(f(PAIR(*a, *a, 0, 1, 2, 3), PAIR(*b, *b, 0, 1, 2, 3)), f(PAIR(*a, *a, 4, 5, 6, 7), PAIR(*b, *b, 4, 5, 6, 7)), 0, 1, 2, 3, 4, 5, 6, 7)
+static inline void max8(f32x8 *a, const f32x8 *b) { *a = HALVES(MAX4); }
+static inline void min8(f32x8 *a, const f32x8 *b) { *a = HALVES(MIN4); }
+#undef HALVES
 #else
 typedef i32 i32x8 __attribute__((vector_size(32)));
 static inline void max8(f32x8 *a, const f32x8 *b) {
@@ -50,45 +52,56 @@ static inline void clamp8(f32x8 *v, float limit) {
     min8(v, &high);
 }
 
-/* The hidden layer of some rows at once: a weight is loaded once for all of them. */
-static inline void network_hidden(const cwts_network *n, const float *x, f32x8 *hidden, u32 rows) {
-    float z[4][CWTS_FEATURE_COUNT];
-    f32x8 even[4], odd[4], zero = {0};
-    for (u32 r = 0; r < rows; r++)
-        for (u32 i = 0; i < CWTS_FEATURE_COUNT; i += 8) {
-            f32x4 first, second; /* as features.c stored them: a wider load would wait for the stores to reach the cache */
-            __builtin_memcpy(&first, x + CWTS_FEATURE_COUNT * r + i, 16);
-            __builtin_memcpy(&second, x + CWTS_FEATURE_COUNT * r + i + 4, 16);
-            f32x8 v = __builtin_shufflevector(first, second, 0, 1, 2, 3, 4, 5, 6, 7);
-            v = (v - LOAD8(n->mean + i)) * LOAD8(n->scale + i);
-            clamp8(&v, n->limit);
-            __builtin_memcpy(z[r] + i, &v, 32);
-        }
-    __asm__("" : "+m"(z)); /* one input is spread over the lanes by its load: compilers would shuffle registers instead */
-    for (u32 r = 0; r < rows; r++) {
-        even[r] = LOAD8(n->b1);
-        odd[r] = zero;
+/* The first layer's weights as network_row meets them: eight at a time, inputs 4 q to 4 q + 3 of hidden units j and j + 4. */
+static void network_arrange(const cwts_network *n, cwts_network_lanes *lanes) {
+    float *to = lanes->w1;
+    for (u32 j = 0; j < 4; j++)
+        for (u32 q = 0; q < 4; q++)
+            for (u32 lane = 0; lane < 8; lane++)
+                *to++ = n->w1[CWTS_HIDDEN * (4 * q + lane % 4) + j + lane / 4 * 4];
+}
+
+/* The sums by halves of four vectors. By address: compilers disagree on how to pass a vector without AVX. */
+static inline f32x4 four_by_halves(const f32x8 *v) {
+    f32x4 s[4];
+    for (u32 i = 0; i < 4; i++) s[i] = PAIR(v[i], v[i], 0, 1, 2, 3) + PAIR(v[i], v[i], 4, 5, 6, 7);
+    f32x4 a = PAIR(s[0], s[1], 0, 4, 1, 5) + PAIR(s[0], s[1], 2, 6, 3, 7);
+    f32x4 b = PAIR(s[2], s[3], 0, 4, 1, 5) + PAIR(s[2], s[3], 2, 6, 3, 7);
+    return PAIR(a, b, 0, 1, 4, 5) + PAIR(a, b, 2, 3, 6, 7);
+}
+
+/* The hidden layer of a row. */
+static inline void network_hidden(const cwts_network *n, const cwts_network_lanes *lanes, const float *x, f32x8 *hidden) {
+    f32x8 z[4], s[4], zero = {0};
+    for (u32 q = 0; q < 4; q++) { /* by fours, as features.c stored them: a wider load would wait for the stores to reach the cache */
+        z[q] = (TWICE(x + 4 * q) - TWICE(n->mean + 4 * q)) * TWICE(n->scale + 4 * q);
+        clamp8(&z[q], n->limit);
     }
-    for (u32 i = 0; i < CWTS_FEATURE_COUNT; i += 2) {
-        f32x8 w = LOAD8(n->w1 + CWTS_HIDDEN * i), v = LOAD8(n->w1 + CWTS_HIDDEN * i + CWTS_HIDDEN);
-        for (u32 r = 0; r < rows; r++) {
-            even[r] += z[r][i] * w;
-            odd[r] += z[r][i + 1] * v;
-        }
+    for (u32 j = 0; j < 4; j++) {
+        const float *w = lanes->w1 + 32 * j;
+        s[j] = (z[0] * LOAD8(w) + z[2] * LOAD8(w + 16)) + (z[1] * LOAD8(w + 8) + z[3] * LOAD8(w + 24));
     }
-    for (u32 r = 0; r < rows; r++) {
-        hidden[r] = even[r] + odd[r];
-        max8(&hidden[r], &zero);
+    f32x8 a = PAIR(s[0], s[1], 0, 8, 1, 9, 4, 12, 5, 13) + PAIR(s[0], s[1], 2, 10, 3, 11, 6, 14, 7, 15);
+    f32x8 b = PAIR(s[2], s[3], 0, 8, 1, 9, 4, 12, 5, 13) + PAIR(s[2], s[3], 2, 10, 3, 11, 6, 14, 7, 15);
+    f32x8 h = (PAIR(a, b, 0, 1, 8, 9, 4, 5, 12, 13) + PAIR(a, b, 2, 3, 10, 11, 6, 7, 14, 15)) + LOAD8(n->b1);
+    max8(&h, &zero);
+    *hidden = h;
+}
+
+/* One row, before the link. */
+static inline void network_row(const cwts_network *n, const cwts_network_lanes *lanes, const float *x, float *out, u32 outputs) {
+    f32x8 hidden, part;
+    network_hidden(n, lanes, x, &hidden);
+    for (u32 o = 0; o < outputs; o++) {
+        part = hidden * LOAD8(n->w2 + CWTS_HIDDEN * o);
+        out[o] = by_halves(&part) + n->b2[o];
     }
 }
 
 #if defined(__AVX2__) || defined(CWTS_AVX2)
-#define NETWORK_BLOCK 8
-#define PAIR(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-
 /* Eight rows at once, a row a lane: the transposed inputs meet weights that their load spreads over the lanes. */
 static inline void network_eight(const cwts_network *n, const float *x, float *out, u32 outputs) {
-    f32x8 z[CWTS_FEATURE_COUNT], even[CWTS_HIDDEN], odd[CWTS_HIDDEN], zero = {0}, high = ALL8(n->limit), low = -high;
+    f32x8 z[CWTS_FEATURE_COUNT], sum[CWTS_HIDDEN], second[CWTS_HIDDEN], zero = {0}, high = ALL8(n->limit), low = -high;
     for (u32 i = 0; i < CWTS_FEATURE_COUNT; i += 8) {
         f32x8 r[8], s[8], mean = LOAD8(n->mean + i), scale = LOAD8(n->scale + i);
         for (u32 j = 0; j < 8; j++) {
@@ -109,53 +122,41 @@ static inline void network_eight(const cwts_network *n, const float *x, float *o
             z[i + j + 3] = PAIR(b, d, 2, 3, 10, 11, 6, 7, 14, 15);
         }
     }
-    u32 inputs = CWTS_FEATURE_COUNT;
-    __asm__("" : "+r"(inputs)); /* not known to the compiler, which would unroll and reorder until the sums leave the registers */
-    for (u32 h = 0; h < CWTS_HIDDEN; h++) even[h] = ALL8(n->b1[h]);
-    for (u32 i = 0; i < inputs; i += 2)
-        for (u32 h = 0; h < CWTS_HIDDEN; h++) even[h] += z[i] * n->w1[CWTS_HIDDEN * i + h];
-    for (u32 h = 0; h < CWTS_HIDDEN; h++) odd[h] = zero;
-    for (u32 i = 1; i < inputs; i += 2)
-        for (u32 h = 0; h < CWTS_HIDDEN; h++) odd[h] += z[i] * n->w1[CWTS_HIDDEN * i + h];
+    u32 units = CWTS_HIDDEN;
+    __asm__("" : "+r"(units)); /* not known to the compiler, which would unroll and reorder until the sums leave the registers */
+#define QUARTER(l)                                                                                                        \
+    const f32x8 z0 = z[l], z1 = z[l + 4], z2 = z[l + 8], z3 = z[l + 12];                                                  \
+    const float *w = n->w1 + CWTS_HIDDEN * (l);                                                                           \
+    for (u32 h = 0; h < units; h++, w++)
+#define TERM ((z0 * w[0] + z2 * w[64]) + (z1 * w[32] + z3 * w[96]))
+    { QUARTER(0) sum[h] = TERM; }
+    { QUARTER(2) sum[h] += TERM; }
+    { QUARTER(1) second[h] = TERM; }
+    { QUARTER(3) second[h] += TERM; }
+#undef QUARTER
+#undef TERM
     for (u32 h = 0; h < CWTS_HIDDEN; h++) {
-        even[h] += odd[h];
-        max8(&even[h], &zero);
+        sum[h] = (sum[h] + second[h]) + n->b1[h];
+        max8(&sum[h], &zero);
     }
     for (u32 o = 0; o < outputs; o++) {
         const float *w = n->w2 + CWTS_HIDDEN * o;
-        f32x8 a = even[0] * w[0] + even[4] * w[4], b = even[1] * w[1] + even[5] * w[5];
-        f32x8 c = even[2] * w[2] + even[6] * w[6], d = even[3] * w[3] + even[7] * w[7];
+        f32x8 a = sum[0] * w[0] + sum[4] * w[4], b = sum[1] * w[1] + sum[5] * w[5];
+        f32x8 c = sum[2] * w[2] + sum[6] * w[6], d = sum[3] * w[3] + sum[7] * w[7];
         f32x8 v = ((a + c) + (b + d)) + n->b2[o];
         for (u32 j = 0; j < 8; j++) out[outputs * j + o] = v[j];
     }
 }
-
-#else
-#define NETWORK_BLOCK 4 /* half a vector fits a register: four rows a hidden unit a lane */
 #endif
 
-/* Up to four rows, before the link. */
-static inline void network_rows(const cwts_network *n, const float *x, float *out, u32 rows, u32 outputs) {
-    f32x8 hidden[4];
-    network_hidden(n, x, hidden, rows);
-    for (u32 o = 0; o < outputs; o++) {
-        f32x8 w = LOAD8(n->w2 + CWTS_HIDDEN * o);
-        for (u32 r = 0; r < rows; r++) {
-            f32x8 part = hidden[r] * w;
-            out[outputs * r + o] = by_halves(&part) + n->b2[o];
-        }
-    }
-}
-
-/* 1 / (1 + e^-x) as (1 + tanh(x / 2)) / 2, tanh y = y P(y^2) / Q(y^2) for |y| <= 7 (minimax, cubic over cubic); absolute error
- * below 1e-6, never 0 or 1. */
+/* 1 / (1 + e^-x) = (1 + tanh(x / 2)) / 2, tanh y = y P(y^2) / Q(y^2) for |y| <= 7 (minimax, cubic over cubic; here in x); absolute
+ * error below 1e-6, never 0 or 1. */
 static inline void logistic8(f32x8 *x) {
-    f32x8 y = *x * 0.5f;
-    clamp8(&y, 7.0f);
-    f32x8 t = y * y;
-    f32x8 over = ((3.93000136e-06f * t + 2.27698673e-03f) * t + 1.23021807e-01f) * t + 9.99995688e-01f;
-    f32x8 under = ((1.42350596e-04f * t + 2.10721701e-02f) * t + 4.56340293e-01f) * t + 1.0f;
-    *x = 0.5f * (y * over / under) + 0.5f;
+    clamp8(x, 14.0f);
+    f32x8 t = *x * *x, t2 = t * t;
+    f32x8 over = (1.23021807e-01f / 16.0f * t + 9.99995688e-01f / 4.0f) + (3.93000136e-06f / 256.0f * t + 2.27698673e-03f / 64.0f) * t2;
+    f32x8 under = (4.56340293e-01f / 4.0f * t + 1.0f) + (1.42350596e-04f / 64.0f * t + 2.10721701e-02f / 16.0f) * t2;
+    *x = *x * over / under + 0.5f;
 }
 
 static inline void network_link(const cwts_network *n, f32x8 *v) {
@@ -181,24 +182,24 @@ static int network_is_valid(const cwts_network *n) {
 
 int32_t cwts_network_batch(const cwts_network *network, const float *features, float *out, uint32_t rows) {
     cwts_network n = *network;
-    if (!network_is_valid(&n)) return CWTS_E_CONFIG;
-    const float *x = features;
-    u32 row = 0, outputs = n.outputs;
+    cwts_network_lanes lanes;
     float *to = out;
-    for (; row + NETWORK_BLOCK <= rows; row += NETWORK_BLOCK, x += NETWORK_BLOCK * CWTS_FEATURE_COUNT, to += NETWORK_BLOCK * outputs) {
-#if NETWORK_BLOCK == 8
+    const float *x = features;
+    if (!network_is_valid(&n)) return CWTS_E_CONFIG;
+    network_arrange(&n, &lanes);
+    u32 row = 0, outputs = n.outputs;
+#if defined(__AVX2__) || defined(CWTS_AVX2)
+    for (; row + 8 <= rows; row += 8, x += 8 * CWTS_FEATURE_COUNT, to += 8 * outputs) {
         if (outputs == 1) network_eight(&n, x, to, 1);
         else network_eight(&n, x, to, 2);
-#else
-        network_rows(&n, x, to, NETWORK_BLOCK, outputs);
-#endif
     }
-    for (; row < rows; row++, x += CWTS_FEATURE_COUNT, to += outputs) network_rows(&n, x, to, 1, outputs);
+#endif
+    for (; row < rows; row++, x += CWTS_FEATURE_COUNT, to += outputs) network_row(&n, &lanes, x, to, outputs);
     u64 count = (u64)rows * outputs, at = 0;
     for (; at + 8 <= count; at += 8) {
         f32x8 v = LOAD8(out + at);
         network_link(&n, &v);
-        __builtin_memcpy(out + at, &v, 32);
+        *(f32x8_unaligned *)(void *)(out + at) = v;
     }
     f32x8 rest = {0};
     for (u64 i = at; i < count; i++) rest[i - at] = out[i];
@@ -217,22 +218,25 @@ static void networks_clear(cwts_block *k) {
 /* After each message that moved the market, while the book is valid. A network that is not loaded says 0. */
 static void networks_run(cwts_block *k) {
     const cwts_networks *all = &k->networks;
+    const cwts_network *cascade = &all->network[0], *whale = &all->network[1], *value = &all->network[2];
     if (!all->loaded) return;
-    f32x8 v = {0};
-    float z[8];
-    network_rows(&all->network[0], k->features.value, z, 1, 2);
-    network_rows(&all->network[1], k->features.value, z + 2, 1, 2);
-    network_rows(&all->network[2], k->features.value, z + 4, 1, 1);
-    __builtin_memcpy(&v, z, 16);
+    f32x8 hidden[CWTS_NETWORK_COUNT], part[4], last;
+    for (u32 i = 0; i < CWTS_NETWORK_COUNT; i++) network_hidden(&all->network[i], &all->lanes[i], k->features.value, &hidden[i]);
+    part[0] = hidden[0] * LOAD8(cascade->w2);
+    part[1] = hidden[0] * LOAD8(cascade->w2 + CWTS_HIDDEN);
+    part[2] = hidden[1] * LOAD8(whale->w2);
+    part[3] = hidden[1] * LOAD8(whale->w2 + CWTS_HIDDEN);
+    last = hidden[2] * LOAD8(value->w2);
+    f32x4 bias = {cascade->b2[0], cascade->b2[1], whale->b2[0], whale->b2[1]}, four = four_by_halves(part) + bias;
+    f32x8 v = PAIR(four, four, 0, 1, 2, 3, 0, 1, 2, 3);
+    float forecast = by_halves(&last) + value->b2[0]; /* 0 where there is no such network: its weights are 0 */
+    forecast = forecast > -NETWORK_VALUE_LIMIT ? forecast : -NETWORK_VALUE_LIMIT;
     logistic8(&v);
-    float *to = k->signals.value + CWTS_S_CASCADE_UP, value = z[4];
-    to[0] = all->loaded & 1 ? v[0] : 0.0f;
-    to[1] = all->loaded & 1 ? v[1] : 0.0f;
-    to[2] = all->loaded & 2 ? v[2] : 0.0f;
-    to[3] = all->loaded & 2 ? v[3] : 0.0f;
-    value = value > -NETWORK_VALUE_LIMIT ? value : -NETWORK_VALUE_LIMIT;
-    value = value < NETWORK_VALUE_LIMIT ? value : NETWORK_VALUE_LIMIT;
-    to[4] = all->loaded & 4 ? value : 0.0f;
+    four = PAIR(v, v, 0, 1, 2, 3) * LOAD4(all->on);
+    __builtin_memcpy(k->signals.value + CWTS_S_CASCADE_UP, &four, 16);
+    f32x4 last_signals = {forecast < NETWORK_VALUE_LIMIT ? forecast : NETWORK_VALUE_LIMIT}; /* as publish.c reads them: see above */
+    _Static_assert(CWTS_S_VALUE % 4 == 0 && CWTS_S_VALUE + 4 <= CWTS_SIGNAL_ROOM, "the last signal, with room behind it");
+    __builtin_memcpy(k->signals.value + CWTS_S_VALUE, &last_signals, 16);
 }
 
 /* Returns 0 where the command is not a network that can be run. */
@@ -251,6 +255,8 @@ static int network_load(cwts_block *k, const u8 *payload, u32 length) {
         k->networks.loaded |= bit;
         k->networks.network[c.index] = c.network;
     }
+    for (u32 i = 0; i < CWTS_NETWORK_COUNT; i++) network_arrange(&k->networks.network[i], &k->networks.lanes[i]);
+    for (u32 i = 0; i < 4; i++) k->networks.on[i] = (float)(k->networks.loaded >> i / 2 & 1);
     networks_clear(k);
     return 1;
 }

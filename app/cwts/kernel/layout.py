@@ -1166,12 +1166,20 @@ LIQUIDATION = np.dtype(
         "itemsize": 27456,
     }
 )
+NETWORK_LANES = np.dtype(
+    {
+        "names": ["w1"],
+        "formats": [("<f4", (128,))],
+        "offsets": [0],
+        "itemsize": 512,
+    }
+)
 NETWORKS = np.dtype(
     {
-        "names": ["loaded", "spare_word", "spare", "network"],
-        "formats": ["<u4", "<u4", ("<u8", (7,)), (NETWORK, (3,))],
-        "offsets": [0, 4, 8, 64],
-        "itemsize": 2368,
+        "names": ["loaded", "on", "spare_word", "spare", "lanes", "network"],
+        "formats": ["<u4", ("<f4", (4,)), ("<u4", (3,)), ("<u8", (4,)), (NETWORK_LANES, (3,)), (NETWORK, (3,))],
+        "offsets": [0, 4, 20, 32, 64, 1600],
+        "itemsize": 3904,
     }
 )
 DECISION = np.dtype(
@@ -1689,15 +1697,15 @@ BLOCK = np.dtype(
             186752,
             187200,
             214656,
-            217024,
-            413696,
-            2529664,
-            3053952,
-            3055552,
-            3056192,
-            3089472,
-            3091136,
+            218560,
+            415232,
+            2531200,
+            3055488,
+            3057088,
+            3057728,
+            3091008,
+            3092672,
         ],
-        "itemsize": 3091648,
+        "itemsize": 3093184,
     }
 )
