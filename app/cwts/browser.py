@@ -13,7 +13,6 @@ import struct
 import time
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal, InvalidOperation
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,13 +164,9 @@ def feed_large() -> int:
     return _engine.feed(frame)
 
 
-def feeder() -> Callable[[int], int]:
-    """The way from the input buffer into the kernel, without a Python function in between.
-
-    Called with a number of bytes, it returns the kernel's event bits, or a negative `cwts_error`.
-    """
-    assert _engine is not None
-    return partial(_kernel.feed, _engine.block, _input)
+def feed_address() -> int:
+    """Where WebAssembly's function table has `cwts_feed`, which the worker calls without Python in between."""
+    return _kernel.feed_address()
 
 
 def levels() -> int:
