@@ -54,7 +54,7 @@ INPUT_BYTES = 1 << 21  # LARGEST_BYTES of ring.js, and so several times what the
 # What the feed worker puts into the ring besides frames for the kernel; ENTRY in ring.js.
 OPENED, CLOSED, FETCHED, TICK, LOST = 16, 17, 18, 19, 20
 HEADER = struct.Struct("<qIHH")  # cwts_frame
-ANSWER = struct.Struct("<II")  # of FETCHED: request, status; the body follows
+ANSWER = struct.Struct("<IIq")  # of FETCHED: request, status, how long to wait (ns, of Retry-After); the body follows
 ACTIONS = 1 << 8  # in what `Live.look` returns
 
 _input: NDArray[np.uint8] = np.zeros(INPUT_BYTES, np.uint8)
@@ -247,9 +247,9 @@ class Live:
             told = json.loads(bytes(payload))
             machine.closed(now, link, told["why"], hopeless=told["hopeless"])
         elif kind == FETCHED:
-            request, status = ANSWER.unpack_from(payload)
+            request, status, wait = ANSWER.unpack_from(payload)
             body = payload[ANSWER.size :]
-            goes = machine.fetched(now, request, status, body, "" if status else str(body, "utf-8"))
+            goes = machine.fetched(now, request, status, body, "" if status else str(body, "utf-8"), retry_ns=wait)
         elif kind == LOST:
             self.lost += int.from_bytes(payload, "little")
             self.overflows += 1
