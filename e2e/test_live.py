@@ -596,7 +596,8 @@ def test_a_thousand_messages_a_second(command: str, serve: Any, site: Path, page
     try:
         with serve(*served) as address, page_of(address) as trader:
             page = Live(trader, {"binance-usdm": simulator})
-            page.go("binance-usdm")
+            assert page.ask("binance-usdm") is None
+            trader.until(lambda state: state["status"] == "live")
             simulator.post("speed", {"rate": 1000})
             time.sleep(10)
             before, first, began = memory(page), trader.state(), time.monotonic()
