@@ -19,7 +19,7 @@ import { AccountPanel, DecisionPanel, EnginePanel, OrdersPanel, SignalsPanel, Ta
 /** @typedef {import("./market.js").Market} Market */
 
 const FRAME_MS = 16;
-const TURN_MS = 50; // between drawings: the engine needs the rest of the machine
+const TURN_MS = 66; // between drawings, four frames of most screens: the engine needs the rest of the machine
 /** What is drawn in turn. What lies far apart is drawn apart, because all between is composed again; words change slowly enough to be read. */
 const TURNS = /** @type {const} */ (["book", "tape", "book", "words"]);
 const SPEEDS = [1, 4, 16, Infinity];
