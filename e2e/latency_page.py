@@ -1,9 +1,13 @@
-"""Latency in the page: `python e2e/latency_page.py [--json] [--realtime] [--rate 1000] [--seconds 20] [SITE ...]`.
+"""Latency in the page: `python e2e/latency_page.py [--live] [--realtime] [--rate 1000] [--seconds 20] [SITE ...]`.
 
-Serves each built site, plays the bundled recording in Chromium at about `--rate` messages a second and prints the
-page's own latencies and what each of Chromium's threads costs. Several sites are measured in turn, so that what else
-the machine does falls on all of them; medians over the `--repetitions` are printed. `--realtime`, as root, puts
-Chromium before everything else on the machine, as if it were idle. `--json`: one JSON object on the last line.
+Serves each built site, plays the bundled recording in Chromium at about `--rate` messages a second, or with `--live`
+the simulated exchange's market, and prints the page's own latencies and what each of Chromium's threads costs. Several
+sites are measured in turn, so that what else the machine does falls on all of them; medians over the `--repetitions`
+are printed. `--realtime`, as root, puts Chromium before everything else on the machine, as if it were idle. `--json`:
+one JSON object on the last line.
+
+Nobody watches while it is measured, because that costs more than the page: Playwright hears of each message. It opens
+the page and lets go of it; the page keeps samples of its own numbers, for which Playwright comes back.
 """
 
 from __future__ import annotations
@@ -12,20 +16,36 @@ import argparse
 import json
 import os
 import re
+import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import sync_playwright
 
-from conftest import CHROMIUM, SITE, Trader, serving
+from conftest import CHROMIUM, LOAD_SECONDS, SITE, Trader, serving
+from test_live import Live, Simulated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Page
 
 STAGES = ("queue", "feed", "total", "screen")
 SAMPLE_SECONDS = 2.0  # the page's percentiles are over its newest 2048 measurements
+SAMPLING = """(ms) => {
+    globalThis.samples = [];
+    setInterval(() => {
+        const {messages, latency} = cwts.state();
+        globalThis.samples.push({at: performance.now(), messages, latency});
+    }, ms);
+}"""
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -82,8 +102,9 @@ def costs(root: int) -> dict[int, Cost]:
 def put_first(root: int) -> None:
     """Gives Chromium's threads, and all that they will start, the lowest real-time priority."""
     for pid in descendants(root):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            os.sched_setscheduler(int(task.name), os.SCHED_RR, os.sched_param(1))
+        with suppress(OSError):  # a process that has ended meanwhile
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setscheduler(int(task.name), os.SCHED_RR, os.sched_param(1))
 
 
 def busy() -> float:
@@ -92,30 +113,76 @@ def busy() -> float:
     return (sum(values) - values[3] - values[4]) / TICK
 
 
-def measured(site: Path, rate: float, seconds: float, *, realtime: bool) -> dict[str, Any]:
-    """Plays the recording once."""
-    command = [str(Path(sys.executable).with_name("cwts")), "serve", "--port", "0", "--no-open", "--site", str(site)]
-    with serving(*command) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+@contextmanager
+def simulated(command: str) -> Iterator[Simulated]:
+    """A simulated exchange with the recording that the page has."""
+    simulator = Simulated(command, "binance-usdm-btcusdt-20240808.gz")
+    try:
+        yield simulator
+    finally:
+        simulator.end()
+
+
+@contextmanager
+def chromium() -> Iterator[str]:
+    """A Chromium with one empty page, and the address under which it can be driven."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        flags = ["--headless", "--no-sandbox", "--no-first-run", "--window-size=1440,900", f"--user-data-dir={folder}"]
+        process = subprocess.Popen(
+            [CHROMIUM, *flags, "--remote-debugging-port=0", "about:blank"], stderr=subprocess.DEVNULL
+        )
+        try:
+            port = Path(folder, "DevToolsActivePort")
+            deadline = time.monotonic() + LOAD_SECONDS
+            while not (port.exists() and port.read_text().strip()):
+                assert process.poll() is None, "Chromium ended"
+                assert time.monotonic() < deadline, "Chromium does not start"
+                time.sleep(0.1)
+            yield f"http://127.0.0.1:{port.read_text().split()[0]}"
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+@contextmanager
+def driven(chromium: str) -> Iterator[Page]:
+    """Chromium's page, for as long as it is driven."""
+    with sync_playwright() as playwright:
+        yield playwright.chromium.connect_over_cdp(chromium).contexts[0].pages[0]
+
+
+def measured(site: Path, rate: float, seconds: float, *, live: bool, realtime: bool) -> dict[str, Any]:
+    """One run: the recording, or the simulated exchange."""
+    command = str(Path(sys.executable).with_name("cwts"))
+    serve = [command, "serve", "--port", "0", "--no-open", "--site", str(site)]
+    with ExitStack() as stack:
+        simulator = stack.enter_context(simulated(command)) if live else None
+        if simulator is not None:
+            serve += ["--simulate-origin", simulator.origin]
+        address = stack.enter_context(serving(*serve))
+        browser = stack.enter_context(chromium())
         if realtime:
             put_first(os.getpid())
-        context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="dark")
-        trader = Trader(context.new_page(), address)
-        trader.playing()
-        survey = trader.run(
-            "(async () => (await (await fetch('/recordings/recordings.json')).json())[0].survey)()",
-        )
-        pace = rate * (survey["last_ns"] - survey["first_ns"]) / 1e9 / survey["messages"]
-        trader.run(f"cwts.setSpeed({pace})")
+        with driven(browser) as page:
+            trader = Trader(page, address)
+            trader.playing()
+            if simulator is not None:
+                assert Live(trader, {"binance-usdm": simulator}).ask("binance-usdm") is None
+                trader.until(lambda state: state["status"] == "live")
+                simulator.post("speed", {"rate": rate})
+            else:
+                survey = trader.run(
+                    "(async () => (await (await fetch('/recordings/recordings.json')).json())[0].survey)()",
+                )
+                pace = rate * (survey["last_ns"] - survey["first_ns"]) / 1e9 / survey["messages"]
+                trader.run(f"cwts.setSpeed({pace})")
+            trader.run(SAMPLING, SAMPLE_SECONDS * 1000)
         time.sleep(2 * SAMPLE_SECONDS)  # compilers and caches warm up; the percentiles forget the start
-        samples = []
-        first, began, all_before, before = trader.state(), time.monotonic(), busy(), costs(os.getpid())
-        while (passed := time.monotonic() - began) < seconds:
-            time.sleep(min(SAMPLE_SECONDS, seconds - passed))
-            samples.append(trader.state()["latency"])
+        began, all_before, before = time.monotonic(), busy(), costs(os.getpid())
+        time.sleep(seconds)
         after, elapsed, all_after = costs(os.getpid()), time.monotonic() - began, busy()
-        last = trader.state()
-        browser.close()
+        with driven(browser) as page:
+            samples = page.evaluate("globalThis.samples")[2 : 2 + int(seconds / SAMPLE_SECONDS)]
     share: Counter[str] = Counter()
     waited: Counter[str] = Counter()
     turns: Counter[str] = Counter()
@@ -125,9 +192,9 @@ def measured(site: Path, rate: float, seconds: float, *, realtime: bool) -> dict
         waited[cost.group] += (cost.waited - start.waited) / elapsed
         turns[cost.group] += (cost.turns - start.turns) / elapsed
     return {
-        "rate": (last["messages"] - first["messages"]) / elapsed,
+        "rate": (samples[-1]["messages"] - samples[0]["messages"]) * 1000 / (samples[-1]["at"] - samples[0]["at"]),
         "us": {
-            stage: {part: median(sample[stage][part] for sample in samples) for part in ("p50", "p99")}
+            stage: {part: median(sample["latency"][stage][part] for sample in samples) for part in ("p50", "p99")}
             for stage in STAGES
         },
         "cores": dict(share),
@@ -164,6 +231,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="latency_page", description="The page's latency and what its threads cost.")
     parser.add_argument("sites", nargs="*", type=Path, default=[SITE], metavar="SITE", help="built sites to compare")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
+    parser.add_argument("--live", action="store_true", help="the simulated exchange instead of the recording")
     parser.add_argument("--realtime", action="store_true", help="as on an idle machine; needs root")
     parser.add_argument("--rate", type=float, default=1000.0, help="messages a second (default: 1000)")
     parser.add_argument("--seconds", type=float, default=20.0)
@@ -173,7 +241,9 @@ def main() -> int:
     for _ in range(arguments.repetitions):
         for site in arguments.sites:
             runs[str(site)].append(
-                run := measured(site, arguments.rate, arguments.seconds, realtime=arguments.realtime)
+                run := measured(
+                    site, arguments.rate, arguments.seconds, live=arguments.live, realtime=arguments.realtime
+                )
             )
             total = run["us"]["total"]
             print(

@@ -254,6 +254,21 @@ def test_a_fault_makes_it_stale_and_it_comes_back_by_itself(live: Live, name: st
         assert after["malformed"] > 0
 
 
+def test_it_asks_again_when_the_exchange_says(live: Live) -> None:
+    """A snapshot is refused with 429 and Retry-After, which the page reads; without it the wait would be a minute."""
+    live.go("binance-coinm")
+    told = len(live.simulator.get("events"))
+    live.simulator.faults(
+        {"kind": "limit", "exchange": "binance-coinm", "seconds": 3},
+        {"kind": "gap", "exchange": "binance-coinm", "stream": "depth", "count": 3},
+    )
+    state = live.again("a sequence number is missing")
+    assert any("nothing is asked for 3 s" in note for note in state["notes"])
+    happened = [event["what"] for event in live.simulator.get(f"events?from={told}")]
+    assert "fault hits" in happened
+    assert "asked too early" not in happened
+
+
 def test_garbage_in_between_changes_nothing(live: Live) -> None:
     live.go("binance-usdm")
     live.simulator.faults({"kind": "garbage", "exchange": "binance-usdm", "endpoint": "public", "count": 20})
@@ -593,7 +608,8 @@ def test_a_thousand_messages_a_second(command: str, serve: Any, site: Path, page
     try:
         with serve(*served) as address, page_of(address) as trader:
             page = Live(trader, {"binance-usdm": simulator})
-            page.go("binance-usdm")
+            assert page.ask("binance-usdm") is None
+            trader.until(lambda state: state["status"] == "live")
             simulator.post("speed", {"rate": 1000})
             time.sleep(10)
             before, first, began = memory(page), trader.state(), time.monotonic()

@@ -75,6 +75,38 @@ def test_what_is_drawn_is_what_the_engine_knows(trader: Trader) -> None:
     assert trader.text("#reason") == state["decision"]["reason"]
 
 
+def test_the_book_the_tape_and_the_words_are_drawn_in_different_frames(trader: Trader) -> None:
+    """So that no frame is long: the engine's worker may be waiting for its core."""
+    frames = trader.run(
+        """() => new Promise((resolve) => {
+            const frames = new Map(); // what was drawn, by the frame's time
+            const drawn = (what) => {
+                const now = document.timeline.currentTime;
+                frames.set(now, (frames.get(now) ?? new Set()).add(what));
+            };
+            const pens = CanvasRenderingContext2D.prototype;
+            const {fillText} = pens;
+            pens.fillText = function (...values) {
+                if (this.canvas.id === "ladder" || this.canvas.id === "tape-sheet") drawn(this.canvas.id);
+                fillText.apply(this, values);
+            };
+            const observer = new MutationObserver(() => drawn("words")); // told right after a frame's script
+            for (const id of ["account", "counters"]) {
+                observer.observe(document.getElementById(id), {subtree: true, childList: true, characterData: true});
+            }
+            setTimeout(() => {
+                pens.fillText = fillText;
+                observer.disconnect();
+                resolve([...frames.values()].map((each) => [...each]));
+            }, 3000);
+        })"""
+    )
+    assert all(len(frame) == 1 for frame in frames)
+    book, tape, words = (frames.count([what]) for what in ("ladder", "tape-sheet", "words"))
+    assert book > tape > 0
+    assert book > words > 0
+
+
 def test_space_pauses_and_plays(trader: Trader) -> None:
     trader.page.keyboard.press("Space")
     trader.until(lambda state: not state["playing"])

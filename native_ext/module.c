@@ -107,6 +107,14 @@ static PyObject *py_feed(PyObject *self, PyObject *args) {
     return PyLong_FromLong(result);
 }
 
+#if defined(__EMSCRIPTEN__)
+/* feed_address(): where WebAssembly's function table has cwts_feed, for a page that calls it without Python in between. */
+static PyObject *py_feed_address(PyObject *self, PyObject *ignored) {
+    (void)self, (void)ignored;
+    return PyLong_FromUnsignedLong((unsigned long)(uintptr_t)kernel->feed);
+}
+#endif
+
 static int64_t clock_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -246,6 +254,9 @@ static PyMethodDef METHODS[] = {
     {"block_bytes", py_block_bytes, METH_NOARGS, "Bytes that a block needs."},
     {"init", py_init, METH_VARARGS, "init(block, config): zeroes the block and sets it up; 0 or a negative error."},
     {"feed", py_feed, METH_VARARGS, "feed(block, frames, count=-1): processes frames; event bits or a negative error."},
+#if defined(__EMSCRIPTEN__)
+    {"feed_address", py_feed_address, METH_NOARGS, "Where WebAssembly's function table has the kernel's feed."},
+#endif
     {"feed_each", py_feed_each, METH_VARARGS, "feed_each(block, frames, ns): one frame at a time, timed; (frames, events)."},
     {"network_batch", py_network_batch, METH_VARARGS, "network_batch(network, features, out): rows, or a negative error."},
     {"latency", py_latency, METH_VARARGS, "latency(block, stage, ns): adds to a stage's histogram."},

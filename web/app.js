@@ -19,18 +19,18 @@ import { AccountPanel, DecisionPanel, EnginePanel, OrdersPanel, SignalsPanel, Ta
 /** @typedef {import("./snapshot.js").Order} Order */
 /** @typedef {import("./market.js").Market} Market */
 
-const READ_MS = 160; // how often words change: faster cannot be read
 const FRAME_MS = 16;
-const BOOK_MS = 40; // between drawings of the book or, in turn, the tape and the chart: the engine needs the rest of the machine
+const TURN_MS = 66; // between drawings, four frames of most screens: the engine needs the rest of the machine
+/** What is drawn in turn. What lies far apart is drawn apart, because all between is composed again; words change slowly enough to be read. */
+const TURNS = /** @type {const} */ (["book", "tape", "book", "words"]);
 const SPEEDS = [1, 4, 16, Infinity];
 const root = document.documentElement;
 
 let asked = false; // for an animation frame
 let next = 0;
 let stale = true; // words and controls are to be written again
-let wordsAt = 0;
-let bookAt = 0;
-let bookTurn = false; // the book's, not the tape's: what lies far apart is drawn apart, because all between is composed again
+let turns = 0; // ever
+let turnAt = 0;
 
 const chart = new Chart(byId("chart"), ask);
 const ladder = new Ladder();
@@ -91,7 +91,7 @@ function frame() {
   asked = false;
   draw();
   clearTimeout(next);
-  next = setTimeout(ask, BOOK_MS - FRAME_MS);
+  next = setTimeout(ask, TURN_MS - FRAME_MS);
 }
 
 function draw() {
@@ -100,14 +100,16 @@ function draw() {
   const shot = session.poll();
   attribute(root, "data-book", !shot || shot.messages === 0 ? "none" : shot.synced ? "valid" : "invalid");
   const now = clock();
+  let turn = "";
+  if (now - turnAt >= TURN_MS - FRAME_MS / 2) { // frames are not that even, and some come because somebody asked
+    turn = TURNS[turns++ % TURNS.length];
+    turnAt = now;
+  }
+  const words = turn === "words" || stale;
   if (shot && market && session.phase !== "loading") {
     const published = shot.number("published");
-    const due = now - bookAt >= BOOK_MS - 2; // frames are not that even
-    if (due) {
-      bookAt = now;
-      bookTurn = !bookTurn || (shot.trades === tape.seen && !chart.due); // nobody waits for a turn that is not used
-    }
-    if (due && bookTurn && published !== drawnPublished) {
+    if (turn === "tape" && shot.trades === tape.seen && !chart.due) turn = "book"; // nobody waits for a turn that is not used
+    if (turn === "book" && published !== drawnPublished) {
       drawnPublished = published;
       const list = shot.orders();
       for (const order of list) chart.order(order);
@@ -115,9 +117,9 @@ function draw() {
       decision.needleTo(shot);
       if (session.playing && session.phase === "running") screen.add((clock() - published) * 1000);
     }
-    if (due && !bookTurn) tape.draw(shot, market);
-    if (chart.asked || (chart.due && !bookTurn)) chart.draw(market, shot);
-    if (now - wordsAt > READ_MS || stale) {
+    if (turn === "tape") tape.draw(shot, market);
+    if (chart.asked || (chart.due && turn === "tape")) chart.draw(market, shot);
+    if (words) {
       decision.draw(shot, market);
       signals.draw(shot);
       whales.draw(shot, now);
@@ -128,11 +130,10 @@ function draw() {
       tape.tell();
     }
   }
-  if (now - wordsAt > READ_MS || stale) {
+  if (words) {
     connections.draw(session, now);
     networks.write();
     bar(shot);
-    wordsAt = now;
     stale = false;
   }
 }

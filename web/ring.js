@@ -14,6 +14,8 @@ export const LARGEST_BYTES = 1 << 21;
  * the number of the connection in all entries of a live feed, market messages too.
  */
 export const ENTRY = { OPENED: 16, CLOSED: 17, FETCHED: 18, TICK: 19, LOST: 20 };
+/** What stands before the body in FETCHED: request and status (uint32), how long to wait (int64, ns). */
+export const ANSWER_BYTES = 16;
 
 const CONTROL_BYTES = 64;
 const HEAD = 0; // bytes ever read, modulo 2^32: the reader's

@@ -13,7 +13,6 @@ import struct
 import time
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal, InvalidOperation
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +54,7 @@ INPUT_BYTES = 1 << 21  # LARGEST_BYTES of ring.js, and so several times what the
 # What the feed worker puts into the ring besides frames for the kernel; ENTRY in ring.js.
 OPENED, CLOSED, FETCHED, TICK, LOST = 16, 17, 18, 19, 20
 HEADER = struct.Struct("<qIHH")  # cwts_frame
-ANSWER = struct.Struct("<II")  # of FETCHED: request, status; the body follows
+ANSWER = struct.Struct("<IIq")  # of FETCHED: request, status, how long to wait (ns, of Retry-After); the body follows
 ACTIONS = 1 << 8  # in what `Live.look` returns
 
 _input: NDArray[np.uint8] = np.zeros(INPUT_BYTES, np.uint8)
@@ -166,13 +165,9 @@ def feed_large() -> int:
     return _engine.feed(frame)
 
 
-def feeder() -> Callable[[int], int]:
-    """The way from the input buffer into the kernel, without a Python function in between.
-
-    Called with a number of bytes, it returns the kernel's event bits, or a negative `cwts_error`.
-    """
-    assert _engine is not None
-    return partial(_kernel.feed, _engine.block, _input)
+def feed_address() -> int:
+    """Where WebAssembly's function table has `cwts_feed`, which the worker calls without Python in between."""
+    return _kernel.feed_address()
 
 
 def levels() -> int:
@@ -253,9 +248,9 @@ class Live:
             told = json.loads(bytes(payload))
             machine.closed(now, link, told["why"], hopeless=told["hopeless"])
         elif kind == FETCHED:
-            request, status = ANSWER.unpack_from(payload)
+            request, status, wait = ANSWER.unpack_from(payload)
             body = payload[ANSWER.size :]
-            goes = machine.fetched(now, request, status, body, "" if status else str(body, "utf-8"))
+            goes = machine.fetched(now, request, status, body, "" if status else str(body, "utf-8"), retry_ns=wait)
         elif kind == LOST:
             self.lost += int.from_bytes(payload, "little")
             self.overflows += 1

@@ -191,7 +191,7 @@ def test_coin_m_gets_its_snapshot_by_a_request() -> None:
     (fetch,) = [action for action in page.actions if action["kind"] == "fetch"]
     assert fetch["url"].startswith("https://dapi.binance.com/dapi/v1/depth?symbol=BTCUSD_PERP")
     body = compact(page.market.snapshot(6))
-    page.put(FETCHED, 0, ANSWER.pack(fetch["request"], 200) + body).drain()
+    page.put(FETCHED, 0, ANSWER.pack(fetch["request"], 200, 0) + body).drain()
     assert page.live._synced[0]
     assert page.fed[-1][1:] == (14, RAW, body)
 
@@ -199,9 +199,21 @@ def test_coin_m_gets_its_snapshot_by_a_request() -> None:
 def test_a_request_without_an_answer_is_told_in_words_and_tried_again() -> None:
     page = synced("binance-coinm", "BTCUSD_PERP")
     (fetch,) = [action for action in page.actions if action["kind"] == "fetch"]
-    page.put(FETCHED, 0, ANSWER.pack(fetch["request"], 0) + "no answer – none".encode()).drain()
+    page.put(FETCHED, 0, ANSWER.pack(fetch["request"], 0, 0) + "no answer – none".encode()).drain()
     assert page.actions[0]["text"] == "BTCUSD_PERP: no snapshot: no answer – none"
     assert page.put(TICK, step=SECOND).drain()[-1]["kind"] == "fetch"
+
+
+def test_a_request_too_many_is_tried_again_when_the_answer_says() -> None:
+    """429 with Retry-After: 17."""
+    page = synced("binance-coinm", "BTCUSD_PERP")
+    (fetch,) = [action for action in page.actions if action["kind"] == "fetch"]
+    page.put(FETCHED, 0, ANSWER.pack(fetch["request"], 429, 17 * SECOND) + compact({"code": -1003})).drain()
+    assert page.actions[-1]["text"] == "too many requests: nothing is asked for 17 s"
+    page.put(TICK, step=16 * SECOND).drain()
+    assert "fetch" not in page.kinds
+    page.put(TICK, step=2 * SECOND).drain()
+    assert "fetch" in page.kinds
 
 
 def test_a_host_that_cannot_be_reached_for_good_ends_the_session() -> None:

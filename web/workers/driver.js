@@ -7,7 +7,7 @@
 // are most of all messages) are recognised here by how they begin: `passing` of the action that opened their connection.
 
 import { ENUMS, LAYOUT } from "../layout.js";
-import { ENTRY, frameBytes, HEADER_BYTES } from "../ring.js";
+import { ANSWER_BYTES, ENTRY, frameBytes, HEADER_BYTES } from "../ring.js";
 
 /** @typedef {import("./sockets.js").Action} Action */
 /** @typedef {{stream: number, passing: Uint8Array[], passed: number}} Link */
@@ -149,13 +149,13 @@ export class Driver {
 
   /** The body of an answer becomes a message. @param {number} at @param {number} length of the entry */
   #pushAnswer(at, length) {
-    const size = frameBytes(length - 8);
+    const size = frameBytes(length - ANSWER_BYTES);
     if (this.used + size + COMMAND_BYTES > this.inputBytes) this.#feed();
     const to = this.input + this.used;
     const from = this.drained + at;
     this.bytes.copyWithin(to, from, from + HEADER_BYTES);
-    this.bytes.copyWithin(to + HEADER_BYTES, from + HEADER_BYTES + 8, from + HEADER_BYTES + 8 + size - HEADER_BYTES);
-    this.view.setUint32(to + 8, length - 8, true);
+    this.bytes.copyWithin(to + HEADER_BYTES, from + HEADER_BYTES + ANSWER_BYTES, from + ANSWER_BYTES + size);
+    this.view.setUint32(to + 8, length - ANSWER_BYTES, true);
     this.view.setUint16(to + 12, FETCH_STREAM, true);
     this.view.setUint16(to + 14, RAW, true);
     this.used += size;

@@ -14,10 +14,12 @@ import { History } from "./history.js";
 
 const BATCH_BYTES = 1 << 17; // what one call feeds at most: a few milliseconds of work
 const PUBLISH_MS = 8; // how often the page may see a new state: twice a frame
-const LISTEN_MS = 25; // how long the loop runs before it listens, if nobody knocks
+const LISTEN_MS = 250; // how long the loop runs before it listens, if nobody knocks: what comes meanwhile waits
+const PORT_LISTEN_MS = 25; // the same without shared memory, where frames too come as messages
 const LOST_MS = 200; // a knock without a message, which does not happen, is believed for so long
 const STATISTICS_MS = 250;
-const HEALTH_MS = 250; // how often the page hears how the connections are
+const HEALTH_MS = 250; // how often the page hears how the connections are: when nothing waits, as Python takes its time
+const HEALTH_LATE_MS = 1000; // or after this, if something always waits
 const POINT_MS = 100; // of the market's time, between points of the chart
 
 const FOLDER = "/recording"; // where cwts.browser finds the recording as a file
@@ -27,8 +29,8 @@ const URGENT = ENUMS.cwts_event.SYNCED | ENUMS.cwts_event.GAP | ENUMS.cwts_event
 let pyodide;
 /** The module cwts.browser. @type {any} */
 let python;
-/** From the input buffer into the kernel. @type {any} */
-let feeder = null;
+/** `cwts_feed` itself: a call through Python takes five times as long. @type {(block: number, frames: number, bytes: number) => number} */
+let kernelFeed;
 /** What drives a live session; null while a recording plays. @type {Driver | null} */
 let driver = null;
 /** The networks over the whole recording, beside what plays. */
@@ -97,6 +99,7 @@ async function init({ shared }, port) {
   python = pyodide.pyimport("cwts.browser");
   input = python.input_address();
   inputBytes = python.INPUT_BYTES;
+  kernelFeed = pyodide._module.wasmTable.get(python.feed_address());
   pyodide.FS.mkdirTree(FOLDER);
   feedPort.addEventListener("message", heardOne);
   feedPort.start();
@@ -129,8 +132,6 @@ async function open(recording, name, exchange, symbol, known) {
 /** A fresh engine is there. @param {any} found what Python says of it */
 function opened(found) {
   if (found.error !== undefined) throw new Refusal(found.error);
-  feeder?.destroy();
-  feeder = python.feeder();
   block = found.block;
   blockBytes = found.blockBytes;
   for (const stage of [queue, feeding, total]) stage.clear();
@@ -217,10 +218,18 @@ function start(source, feedNumber) {
 async function run(from, mine) {
   let published = 0;
   let listened = clock();
-  let agreed = listened; // when knocks and messages were last equal in number
+  let missed = Infinity; // since when there are more knocks than messages
   let dirty = true;
-  let told = 0;
+  const listen = from instanceof RingReader ? LISTEN_MS : PORT_LISTEN_MS;
   const live = driver;
+  let told = 0;
+  let news = false; // of the connections, that the page has not heard
+  const tellHealth = (/** @type {number} */ now, /** @type {number} */ after) => {
+    if (!live || !news || now - told < after) return;
+    told = now;
+    news = false;
+    tell({ health: JSON.parse(live.health()) });
+  };
   while (mine === session) {
     const bytes = from.drain(heap(), live ? live.drained : input, Math.min(BATCH_BYTES, inputBytes));
     const began = clock();
@@ -231,10 +240,8 @@ async function run(from, mine) {
       if (!live) measure(from, now - began, now - began, from.frames);
       else if (live.messages > 0) measure(from, now - began, live.kernelMs, live.messages);
       chart();
-      if (live && now - told > HEALTH_MS) {
-        told = now;
-        tell({ health: JSON.parse(live.health()) });
-      }
+      news = true;
+      tellHealth(now, HEALTH_LATE_MS);
       if (live?.failed) throw new Refusal(live.failed);
       dirty = true;
       if (events & URGENT) published = 0;
@@ -244,6 +251,7 @@ async function run(from, mine) {
       await breath();
       now = clock();
     } else if (from.knocks <= heard && (!dirty || now - published < PUBLISH_MS)) {
+      tellHealth(now, HEALTH_MS);
       const waiting = from.wait(dirty ? PUBLISH_MS - (now - published) : STATISTICS_MS, heard);
       if (waiting) await waiting;
       now = clock();
@@ -254,11 +262,11 @@ async function run(from, mine) {
       published = now;
       dirty = false;
     }
-    if (from.knocks > heard || now - listened > LISTEN_MS) {
+    if (from.knocks > heard || now - listened > listen) {
       await breath();
       listened = clock();
-      if (from.knocks === heard) agreed = listened;
-      else if (listened - agreed > LOST_MS) heard = from.knocks;
+      if (from.knocks === heard) missed = Infinity;
+      else if (listened - (missed = Math.min(missed, now)) > LOST_MS) heard = from.knocks;
     }
   }
   if (mine !== session) return;
@@ -278,7 +286,8 @@ const breathing = new MessageChannel();
 
 /** @param {number} bytes of frames in the input @returns {number} cwts_event bits */
 function feed(bytes) {
-  const events = feeder(bytes);
+  if (bytes > inputBytes) throw new RangeError(`${bytes} bytes are more than the input holds`); // the kernel takes our word
+  const events = kernelFeed(block, input, bytes);
   if (events < 0) throw new Error(`the kernel refused a frame (${events})`);
   return events;
 }

@@ -2,7 +2,7 @@
 // that happens into the ring, in the order in which it happened and stamped by one clock: messages, openings, ends, answers,
 // and ten times a second that time has passed. The engine worker needs no clock, no timer and no other news.
 
-import { clock, ENTRY, frameBytes, LARGEST_BYTES, RING_BYTES } from "../ring.js";
+import { ANSWER_BYTES, clock, ENTRY, frameBytes, LARGEST_BYTES, RING_BYTES } from "../ring.js";
 import { Refusal } from "../rpc.js";
 
 /** @typedef {import("../ring.js").Writer} Writer */
@@ -14,7 +14,7 @@ import { Refusal } from "../rpc.js";
  *   | {kind: "fail", text: string, bad_input: boolean}} Action
  */
 /** @typedef {{url: string, send: string, marks: string[]}} Question */
-/** @typedef {{status: number, body: Uint8Array, why: string}} Answer `status` 0: none came, for the reason `why` */
+/** `status` 0: none came, for the reason `why`; `waitMs`: how long the server asks us to wait @typedef {{status: number, body: Uint8Array, why: string, waitMs?: number}} Answer */
 
 const TICK_MS = 100;
 const ANSWER_MS = 15_000; // for a question, and for a request of the session
@@ -56,11 +56,21 @@ function violations() {
   return new Promise((resolve) => setTimeout(resolve, 20));
 }
 
+/**
+ * The header Retry-After: seconds, or a date. Of another host's headers a page reads this one only where that host exposes it.
+ * @param {Headers} headers @returns {number} ms; 0 where it says nothing
+ */
+function retryAfter(headers) {
+  const text = (headers.get("retry-after") ?? "").trim();
+  const wait = /^\d+$/.test(text) ? Number(text.slice(0, 9)) * 1000 : Date.parse(text) - Date.now();
+  return wait > 0 ? wait : 0;
+}
+
 /** GET. @param {string} url @param {AbortSignal} signal @returns {Promise<Answer>} */
 async function get(url, signal) {
   try {
     const reply = await fetch(url, { signal, cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer" });
-    return { status: reply.status, body: new Uint8Array(await reply.arrayBuffer()), why: "" };
+    return { status: reply.status, body: new Uint8Array(await reply.arrayBuffer()), why: "", waitMs: retryAfter(reply.headers) };
   } catch {
     await violations();
     const why = signal.aborted ? `no answer from ${new URL(url).host} in ${ANSWER_MS / 1000} s` : unreached(url);
@@ -216,12 +226,13 @@ export class Sockets {
 
   /** @param {number} request @param {string} url */
   async #fetch(request, url) {
-    const { status, body, why } = await get(url, AbortSignal.any([this.requests.signal, AbortSignal.timeout(ANSWER_MS)]));
+    const { status, body, why, waitMs = 0 } = await get(url, AbortSignal.any([this.requests.signal, AbortSignal.timeout(ANSWER_MS)]));
     if (this.requests.signal.aborted) return;
     const content = status === 0 ? encoder.encode(why) : body;
-    const payload = new Uint8Array(8 + content.length);
+    const payload = new Uint8Array(ANSWER_BYTES + content.length);
     new Uint32Array(payload.buffer, 0, 2).set([request, status]);
-    payload.set(content, 8);
+    new BigInt64Array(payload.buffer, 8, 1).set([nanoseconds(waitMs)]);
+    payload.set(content, ANSWER_BYTES);
     this.#put(this.#now(), 0, ENTRY.FETCHED, payload);
   }
 

@@ -455,6 +455,7 @@ class Simulator:
         response = await self._exchanges[name].serve(request, path)
         if not response.prepared:
             response.headers["Access-Control-Allow-Origin"] = "*"  # pages may read what REST answers
+            response.headers["Access-Control-Expose-Headers"] = "Retry-After"
         return response
 
     async def connected(
