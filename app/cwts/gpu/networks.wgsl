@@ -1,6 +1,6 @@
 // The three small networks (native_ext/kernel/network.c) over many rows at once: sixteen features in, five answers out.
 // One invocation a row. Where a network's numbers lie is cwts_network's layout (cwts.h), given by the host as constants, in
-// words from the network's beginning. The kernel is the reference: every sum has its order, and the answers agree to 1e-5.
+// words from the network's beginning. The kernel is the reference; sums have another order than there, and the answers agree to 1e-5.
 
 override STRIDE: u32;      // words of one network; they follow each other: cascade, whale, value
 override MEAN: u32;        // 16
