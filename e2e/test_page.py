@@ -157,6 +157,17 @@ def test_the_kill_switch_flattens_a_paused_recording(trader: Trader) -> None:
     trader.until(lambda state: state["halted"] and Decimal(state["position"]) == 0)
 
 
+def test_a_key_right_after_a_dialog_closed_is_the_pages(trader: Trader) -> None:
+    """Until the next frame the focus stays in the closed dialog: a letter typed then must neither be lost nor be two."""
+    trader.page.keyboard.press("o")
+    trader.page.focus("#open-symbol")
+    trader.run("""() => {
+        document.getElementById("open-dialog").close();
+        document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key: "?", bubbles: true}));
+    }""")
+    assert trader.page.is_visible("#help-dialog")
+
+
 def test_everything_is_reached_by_keyboard(trader: Trader) -> None:
     def escape() -> None:
         """The browser closes a dialog a moment after the key; until then the page's own keys are the dialog's."""

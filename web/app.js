@@ -310,8 +310,10 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   const target = /** @type {HTMLElement} */ (event.target);
   const inDialog = document.querySelector("dialog[open]") !== null;
-  if (event.key.toLowerCase() === "k" && !/^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName)) return void kill(); // always
-  if (inDialog || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName)) return;
+  // A dialog that has just been closed keeps the focus until the next frame: what is typed then is meant for the page.
+  const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName) && target.closest("dialog:not([open])") === null;
+  if (event.key.toLowerCase() === "k" && !typing) return void kill(); // always
+  if (inDialog || typing) return;
   const speed = SPEEDS["1234".indexOf(event.key)];
   if (event.key === " ") {
     event.preventDefault();
