@@ -134,7 +134,8 @@ def test_metrics_health_and_ctrl_c() -> None:
             assert "# TYPE cwts_messages_total" in text
             assert 'cwts_connection_open{exchange="binance",role="stream",replica="0"} 1' in text
             assert (await asyncio.to_thread(ask_health, port))["well"] is True
-            assert (await end_of(await start("health", "--port", port)))[:2] == (0, "well\n")
+            proxy = {**os.environ, "http_proxy": f"http://127.0.0.1:{free_port()}", "no_proxy": ""}
+            assert (await end_of(await start("health", "--port", port, env=proxy)))[:2] == (0, "well\n")
             process.send_signal(signal.SIGINT)
             code, out, error = await end_of(process)
             assert (code, error) == (0, "")
