@@ -9,7 +9,7 @@ import pytest
 
 from cwts.errors import InputError
 from cwts.exchanges import binance, endpoints_of, finer, instrument_of, moved, price_of, session
-from cwts.exchanges.base import SECOND, Policy
+from cwts.exchanges.base import DROP, SECOND, Policy
 from cwts.instruments import guess_instrument
 from exchanges.script import Script
 
@@ -448,7 +448,7 @@ def test_rest_tells_by_its_header_how_long_to_wait() -> None:
     found.message(2 * SECOND, 1, b'{"stream":"btcusd_perp@depth@100ms","data":{}}')
     found.events(2 * SECOND, 0, 32, synced=False)
     (fetch,) = (action for action in found.take() if action.kind == "fetch")
-    assert found.fetched(3 * SECOND, fetch.request, 418, b"<html>", retry_ns=17 * SECOND) == -1
+    assert found.fetched(3 * SECOND, fetch.request, 418, b"<html>", retry_ns=17 * SECOND) == DROP
     found.tick(19 * SECOND)
     assert not [action for action in found.take() if action.kind == "fetch"]
     found.tick(20 * SECOND)
