@@ -15,7 +15,7 @@ import re
 import zlib
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from cwts.kernel import layout
 
@@ -369,6 +369,15 @@ class Session(ABC):
         """
         del now, request, status, payload, why, retry_ns
         return DROP
+
+    @staticmethod
+    def _object(payload: Payload) -> dict[str, Any] | None:
+        """The JSON object that a message is; None where it is anything else."""
+        try:
+            found = json.loads(bytes(payload))
+        except (ValueError, RecursionError):
+            return None
+        return found if isinstance(found, dict) else None
 
     def _repeats(self, instrument: int, number: re.Match[bytes] | None) -> bool:
         """Whether another connection has brought this trade already; `number`'s first group is the trade's id."""

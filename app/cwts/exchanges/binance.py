@@ -211,11 +211,8 @@ class BinanceSession(Session):
 
     def _control(self, now: int, link: Link, payload: Payload) -> None:
         """Acknowledgements, errors, announcements."""
-        try:
-            message = json.loads(bytes(payload))
-        except (ValueError, RecursionError):
-            message = None
-        if not isinstance(message, dict):
+        message = self._object(payload)
+        if message is None:
             link.slot.garbage += 1
             return
         inner = message.get("data")
@@ -321,13 +318,8 @@ class BinanceSession(Session):
     ) -> None:
         """An error in place of a snapshot."""
         book = self.books[instrument]
-        error: dict[str, Any] = {}
-        try:
-            found = json.loads(bytes(payload))
-            if isinstance(found, dict):
-                error = found["error"] if isinstance(found.get("error"), dict) else found
-        except (ValueError, RecursionError):
-            pass
+        found = self._object(payload) or {}
+        error = found["error"] if isinstance(found.get("error"), dict) else found
         code, text = error.get("code"), str(error.get("msg", "no reason given"))
         if code in (-1121, -1122):
             self._fail(f"there is no symbol {book.symbol} ({text})", bad_input=True)

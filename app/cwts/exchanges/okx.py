@@ -223,11 +223,8 @@ class OkxSession(Session):
         """Answers to operations, notices, pongs."""
         if head == b"pong":
             return
-        try:
-            message = json.loads(bytes(payload))
-        except (ValueError, RecursionError):
-            message = None
-        if not isinstance(message, dict):
+        message = self._object(payload)
+        if message is None:
             link.slot.garbage += 1
             return
         event = message.get("event")
