@@ -154,6 +154,19 @@ def test_the_container_is_built_from_what_there_is() -> None:
     assert not runs.live
 
 
+def test_the_documentation_links_to_what_there_is_and_its_pictures_are_xml() -> None:
+    """A browser draws nothing of a picture whose declaration says XML 1 instead of XML 1.0."""
+    pages = {page: page.read_text(encoding="utf-8") for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
+    links = [(page, link) for page, text in pages.items() for link in re.findall(r"\]\(([^)#:]+)\)", text)]
+    assert len(links) > 8
+    assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
+    ours = r"`((?:app|docs|native_ext|tests|web)/[\w./-]+)`"
+    named = {(page.name, path) for page, text in pages.items() for path in re.findall(ours, text)}
+    assert [(page, path) for page, path in sorted(named) if not (ROOT / path).exists()] == []
+    for picture in (ROOT / "docs" / "pictures").glob("*.svg"):
+        assert picture.read_text(encoding="utf-8").startswith('<?xml version="1.0"'), picture.name
+
+
 def test_no_file_names_a_package_registry() -> None:
     """Mirrors and offline machines must work: only pip's and npm's own configuration says where packages come from."""
     hosts = [("pypi", "org"), ("registry", "npmjs", "org"), ("deb", "debian", "org"), ("python" + "hosted", "org")]

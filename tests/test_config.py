@@ -102,7 +102,8 @@ def test_settings_out_of_range_are_refused_with_one_line(name: str, value: objec
     ("name", "meant"),
     [
         ("capitol", "did you mean capital? "), ("whale.quantil", "did you mean whale.quantile"),
-        ("quantile", "did you mean swan.quantile or whale.quantile? "), ("weight.MICRO", "did you mean weights.MICRO"), ("xyzzy", ""),
+        ("quantile", "did you mean swan.quantile or whale.quantile? "),
+        ("weight.MICRO", "did you mean weights.MICRO"), ("xyzzy", ""),
     ],
 )  # fmt: skip
 def test_a_setting_that_there_is_not_gets_the_closest_names(name: str, meant: str) -> None:
