@@ -543,6 +543,21 @@ def test_snapshots_are_paid_for_from_a_budget() -> None:
     assert found.books[12].request
 
 
+@pytest.mark.parametrize(("exchange", "count"), [("binance", 1), ("binance-usdm", 2), ("binance-coinm", 1), ("okx", 1)])
+def test_one_connection_carries_all_streams_of_all_symbols(exchange: str, count: int) -> None:
+    """USD-M has two, for the exchange has two paths."""
+    found = session(exchange, ["A", "B", "C"])
+    found.start(SECOND)
+    links = [action.link for action in found.take() if action.kind == "open"]
+    assert len(links) == count
+    for link in links:
+        found.opened(SECOND, link)
+    asked = " ".join(action.text.upper() for action in found.take() if action.kind == "send")
+    for symbol in "ABC":
+        wanted = (f'"{symbol}@DEPTH', f'"{symbol}@BOOKTICKER') if exchange != "okx" else (f'"INSTID":"{symbol}"',)
+        assert all(text in asked for text in wanted)
+
+
 def test_too_many_symbols_for_one_connection() -> None:
     with pytest.raises(InputError, match="use several processes"):
         session("binance", [f"S{i}USDT" for i in range(70)])
