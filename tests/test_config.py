@@ -13,6 +13,7 @@ from cwts.config import Settings, build_config
 from cwts.errors import InputError
 from cwts.instruments import guess_instrument, load_instrument
 from cwts.kernel import Engine, layout
+from cwts.settings import settings_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,6 +96,25 @@ def test_settings_out_of_range_are_refused_with_one_line(name: str, value: objec
     with pytest.raises(InputError) as caught:
         Settings(**{name: value})  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("capitol", "did you mean capital? "), ("whale.quantil", "did you mean whale.quantile"),
+        ("quantile", "did you mean swan.quantile or whale.quantile? "),
+        ("weight.MICRO", "did you mean weights.MICRO"), ("xyzzy", ""),
+    ],
+)  # fmt: skip
+def test_a_setting_that_there_is_not_gets_the_closest_names(name: str, meant: str) -> None:
+    """Of some eighty names, three at most, and where all of them are."""
+    with pytest.raises(InputError) as caught:
+        settings_of({name: 1})
+    said = str(caught.value)
+    assert said.startswith(f"no setting {name!r}: {meant}")
+    assert said.endswith("cwts/parameters.toml and cwts/config.py list them all")
+    assert len(said) < 200
+    assert "\n" not in said
 
 
 def test_an_instrument_that_does_not_fit_is_refused() -> None:

@@ -152,7 +152,7 @@ async def _ours(url: str, count: int, seen: Callable[[bytes | memoryview], None]
     left = count
     take = machine.message
 
-    def message(stamp: int, link: int, payload: Any) -> int:
+    def message(stamp: int, link: int, payload: Any) -> tuple[int, ...]:
         nonlocal left
         found = take(stamp, link, payload)
         left -= 1

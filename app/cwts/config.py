@@ -15,7 +15,7 @@ import numpy as np
 from cwts.errors import InputError
 from cwts.instruments import ONE
 from cwts.kernel import layout
-from cwts.parameters import PARAMETERS
+from cwts.parameters import PARAMETERS, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,7 +106,7 @@ class Settings:
             _within(f"the weight of {name}", weight, -1000, 1000)
         for name, value in self.parameters.items():
             if name not in PARAMETERS:
-                raise InputError(f"no parameter {name!r}: expected one of {', '.join(PARAMETERS)}")
+                raise unknown("parameter", name, PARAMETERS)
             _within(name, value, PARAMETERS[name].low, PARAMETERS[name].high)
 
 

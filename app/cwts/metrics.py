@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Sample = tuple[str, dict[str, str], float]  # name, labels, value
 
+# A container that is given http_proxy must not ask the proxy how it is itself.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
 
 def prometheus(samples: Iterable[Sample], helps: dict[str, tuple[str, str]]) -> str:
     """Prometheus' text format 0.0.4. `helps`: name → (type, help)."""
@@ -96,7 +99,7 @@ def ask_health(port: int, host: str = "127.0.0.1") -> dict[str, Any]:
     """What `cwts run --metrics PORT` says of itself. Raises CwtsError where it is not well or not there."""
     url = f"http://{host}:{port}/health"
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with _DIRECT.open(url, timeout=5) as answer:
             found: dict[str, Any] = json.loads(answer.read())
             return found
     except urllib.error.HTTPError as error:

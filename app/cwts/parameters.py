@@ -5,6 +5,12 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from cwts.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True)
@@ -26,3 +32,12 @@ def _load() -> dict[str, Parameter]:
 
 # By name ("whale.quantile"), in the order of `layout.Parameter`.
 PARAMETERS = _load()
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """What to say of a name that is none of `known`: the closest of them, and where all are."""
+    from difflib import get_close_matches  # only for those who mistype
+
+    close = get_close_matches(name, list(known), n=3)
+    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    return InputError(f"no {kind} {name!r}: {meant}cwts/parameters.toml and cwts/config.py list them all")

@@ -33,7 +33,8 @@ def settings_from(args: argparse.Namespace) -> Settings:
 def settings_of(named: dict[str, Any]) -> Settings:
     """Settings by name: fields of Settings, weights.FEATURE, and parameters by their own names. Raises InputError."""
     from cwts.config import Settings  # with NumPy, which reading a command line does not wait for
-    from cwts.parameters import PARAMETERS
+    from cwts.kernel import layout
+    from cwts.parameters import PARAMETERS, unknown
 
     own = [f.name for f in fields(Settings) if f.name not in ("weights", "parameters", "parts", "networks")]
     values: dict[str, Any] = {}
@@ -50,8 +51,8 @@ def settings_of(named: dict[str, Any]) -> Settings:
             elif name in PARAMETERS:
                 parameters[name] = float(value)
             else:
-                known = ", ".join([*own, "weights.NAME", *PARAMETERS])
-                raise InputError(f"no setting {name!r}: expected one of {known}")
+                known = [*own, *(f"weights.{feature}" for feature in layout.Feature.__members__), *PARAMETERS]
+                raise unknown("setting", name, known)
         except (TypeError, ValueError, InvalidOperation):
             raise InputError(f"{name}: a number is expected, not {value!r}") from None
     if weights:

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import sys
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
+from common import DATA, save
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests")]
+from cwts.kernel import Engine
+from cwts.kernel.layout import Signal
+from market import CAPTURES, setup_of
+from planted import LINEAR, LONG, PLANTED, SHORT, strategy
+from seconds import replayed
 
-from cwts.kernel import Engine  # noqa: E402
-from cwts.kernel.layout import Signal  # noqa: E402
-from market import CAPTURES, setup_of  # noqa: E402
-from planted import LINEAR, LONG, PLANTED, SHORT, strategy  # noqa: E402
-from seconds import replayed  # noqa: E402
-
-GREY = "#8a8a8a"
-plt.rcParams.update({
-    "svg.fonttype": "none", "font.size": 9, "text.color": GREY, "axes.edgecolor": GREY, "axes.labelcolor": GREY,
-    "xtick.color": GREY, "ytick.color": GREY, "savefig.transparent": True, "svg.hashsalt": "cwts",
-})  # fmt: skip
 STREAMS = {
     "straddle bought, |m| − c": (LONG[0], 0.0), "straddle sold, c − |m|": (SHORT[0], 0.0),
     "linear, 2 m": (LINEAR[0], 0.0),
@@ -30,19 +19,12 @@ STREAMS = {
 }  # fmt: skip
 
 
-def save(figure: plt.Figure, path: Path) -> None:
-    """A tenth of a point is enough: half the bytes."""
-    figure.savefig(path, metadata={"Date": None})
-    text = re.sub(r"(\d+\.\d)\d+", r"\1", path.read_text(encoding="utf-8"))
-    path.write_text(re.sub(r" +$", "", text, flags=re.MULTILINE), encoding="utf-8")
-
-
 def draw() -> None:
     """The picture."""
     figure, (top, low) = plt.subplots(2, 1, figsize=(7.5, 4.5), sharex=True, layout="constrained")
     for i, colour in zip(range(3), ("#3b7dd8", "#d9962b", "#2e9e5b"), strict=True):
         file, exchange, symbol = CAPTURES[i]
-        path = ROOT / "tests" / "data" / file
+        path = DATA / file
         engine = Engine(setup_of(path, exchange, symbol).config)
         rows = []
         for _ in replayed(engine, path):
@@ -57,12 +39,12 @@ def draw() -> None:
         )
         low.plot(score, color=colour, lw=1)
     top.set_ylabel("CONVEXITY, bp")
-    top.legend(ncols=3, fontsize=8, frameon=False)
+    top.legend(ncols=3)
     top.set_title("the market's own next second, with its standard error; BTC, 2024-08-08", loc="left", fontsize=9)
     low.set_ylabel("ANTIFRAGILITY")
     low.set_ylim(-1, 1)
     low.set_xlabel("s")
-    save(figure, ROOT / "docs" / "pictures" / "antifragility.svg")
+    save(figure, "antifragility")
 
 
 def table() -> None:

@@ -2,47 +2,28 @@
 
 from __future__ import annotations
 
-import re
-import sys
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
+from common import DATA, GREY, save
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests")]
-
-from cwts.kernel import Engine  # noqa: E402
-from cwts.kernel.layout import Signal  # noqa: E402
-from market import CAPTURES, setup_of  # noqa: E402
-from oracle.fibonacci import volatility, zigzag  # noqa: E402
-from planted import planted, swings  # noqa: E402
-from seconds import Tape, bars_of, replayed  # noqa: E402
-
-GREY = "#8a8a8a"
-plt.rcParams.update({
-    "svg.fonttype": "none", "font.size": 9, "text.color": GREY, "axes.edgecolor": GREY, "axes.labelcolor": GREY,
-    "xtick.color": GREY, "ytick.color": GREY, "savefig.transparent": True, "svg.hashsalt": "cwts",
-})  # fmt: skip
+from cwts.kernel import Engine
+from cwts.kernel.layout import Signal
+from market import CAPTURES, setup_of
+from oracle.fibonacci import volatility, zigzag
+from planted import planted, swings
+from seconds import Tape, bars_of, replayed
 
 
 def recording(index: int) -> tuple[Engine, np.ndarray]:
     """The engine after a recording, and distance and confluence of each second."""
     file, exchange, symbol = CAPTURES[index]
-    path = ROOT / "tests" / "data" / file
+    path = DATA / file
     engine = Engine(setup_of(path, exchange, symbol).config)
     said = {}
     for count in replayed(engine, path):
         said[count] = engine.view["signals"]["value"][[Signal.FIBONACCI, Signal.CONFLUENCE]].copy()
     count = int(engine.view["bars"]["count"])
     return engine, np.array([said.get(i + 1, (0, 0)) for i in range(count)])
-
-
-def save(figure: plt.Figure, path: Path) -> None:
-    """A tenth of a point is enough: half the bytes."""
-    figure.savefig(path, metadata={"Date": None})
-    text = re.sub(r"(\d+\.\d)\d+", r"\1", path.read_text(encoding="utf-8"))
-    path.write_text(re.sub(r" +$", "", text, flags=re.MULTILINE), encoding="utf-8")
 
 
 def draw() -> None:
@@ -60,14 +41,14 @@ def draw() -> None:
     levels = f["level"][: int(f["level_count"])] / scale
     inside = levels[(levels > np.nanmin(price)) & (levels < np.nanmax(price))]
     top.hlines(inside, len(price), len(price) + 12, color="#d9962b", lw=0.5, label="levels at the end")
-    top.legend(ncols=3, fontsize=8, frameon=False, loc="lower right")
+    top.legend(ncols=3, loc="lower right")
     top.set_title("Binance USD-M BTCUSDT, 2024-08-08", loc="left", fontsize=9)
     low.plot(said[:, 0], color="#3b7dd8", lw=0.7, label="FIBONACCI")
     low.plot(said[:, 1], color="#d9962b", lw=0.7, label="CONFLUENCE")
     low.set_ylim(-1, 1)
-    low.legend(ncols=2, fontsize=8, frameon=False, loc="lower left")
+    low.legend(ncols=2, loc="lower left")
     low.set_xlabel("s")
-    save(figure, ROOT / "docs" / "pictures" / "fibonacci.svg")
+    save(figure, "fibonacci")
     del extreme
 
 

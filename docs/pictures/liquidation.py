@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib import pyplot as plt
+from common import DATA, save
 
 from cwts.kernel import Engine
 from cwts.recording import FRAME, Recording
 from cwts.replay import prepare
 
-HERE = Path(__file__).resolve().parent
 LEVELS = 1024
-INK = "#7a8699"  # legible on white and on black
 
 
 def main() -> None:
     """Draws it."""
-    recording = Recording(HERE.parents[1] / "tests" / "data" / "binance-usdm-btcusdt-20240808.gz")
+    recording = Recording(DATA / "binance-usdm-btcusdt-20240808.gz")
     setup = prepare(recording, "binance-usdm", "BTCUSDT")
     engine = Engine(setup.config)
     ladder, bars = engine.view["liquidation"], engine.view["bars"]
@@ -41,8 +37,6 @@ def main() -> None:
     image = np.array([mass[low - base : low - base + rows] for base, mass in columns]).T
     image = image.reshape(rows // 2, 2, -1).sum(1)
     prices = np.exp((low + np.array([0, rows])) * 0.0005) / 10
-    mpl.rcParams.update({"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK})
-    mpl.rcParams.update({"axes.edgecolor": INK, "svg.fonttype": "none", "font.size": 9, "image.composite_image": True})
     figure, axes = plt.subplots(figsize=(7.2, 3.8), layout="constrained")
     image[image == 0] = np.nan
     extent = (0, 5 * len(mids), prices[0], prices[1])
@@ -50,7 +44,7 @@ def main() -> None:
     axes.plot(5 * np.arange(len(mids)), mids, color="#e4572e", lw=1.2)
     axes.set(xlabel="seconds", ylabel="price, USDT", title="Where leverage would be liquidated (BTC a 10 bp)")
     figure.colorbar(drawn, pad=0.01)
-    figure.savefig(HERE / "liquidation.svg", transparent=True)
+    save(figure, "liquidation")
     print(engine.view["signals"]["value"][16:20])
 
 

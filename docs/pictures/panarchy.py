@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from common import DATA, GREY, save
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests")]
+from cwts.kernel import Engine
+from cwts.kernel.layout import Signal
+from market import CAPTURES, setup_of
+from planted import collapse
+from seconds import bars_of, replayed
 
-from cwts.kernel import Engine  # noqa: E402
-from cwts.kernel.layout import Signal  # noqa: E402
-from market import CAPTURES, setup_of  # noqa: E402
-from planted import collapse  # noqa: E402
-from seconds import bars_of, replayed  # noqa: E402
-
-GREY = "#8a8a8a"
 COLOURS = {0: "#2e9e5b", 1: "#3b7dd8", 2: "#d64545", 3: "#d9962b"}
 NAMES = {0: "growth r", 1: "conservation K", 2: "release", 3: "reorganisation"}
-plt.rcParams.update({
-    "svg.fonttype": "none", "font.size": 9, "text.color": GREY, "axes.edgecolor": GREY, "axes.labelcolor": GREY,
-    "xtick.color": GREY, "ytick.color": GREY, "savefig.transparent": True, "svg.hashsalt": "cwts",
-})  # fmt: skip
 
 
 def recording(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Phase, risk and price of each second."""
     file, exchange, symbol = CAPTURES[index]
-    path = ROOT / "tests" / "data" / file
+    path = DATA / file
     engine = Engine(setup_of(path, exchange, symbol).config)
     said = {}
     for count in replayed(engine, path):
@@ -39,13 +29,6 @@ def recording(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     price = np.array([float(bar["close"]) / 2 for bar in bars_of(engine)])
     signals = np.array([said.get(i + 1, (0, 0)) for i in range(len(price))])
     return signals[:, 0].astype(int), signals[:, 1], price
-
-
-def save(figure: plt.Figure, path: Path) -> None:
-    """A tenth of a point is enough: half the bytes."""
-    figure.savefig(path, metadata={"Date": None})
-    text = re.sub(r"(\d+\.\d)\d+", r"\1", path.read_text(encoding="utf-8"))
-    path.write_text(re.sub(r" +$", "", text, flags=re.MULTILINE), encoding="utf-8")
 
 
 def draw() -> None:
@@ -77,9 +60,9 @@ def draw() -> None:
         low.plot(seconds, ri, color=GREY, lw=0.8)
         low.set_ylim(0, 1.05)
         low.set_ylabel("RISK")
-    rows[2].legend(ncols=4, fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0.32, 0.98))
+    rows[2].legend(ncols=4, loc="lower left", bbox_to_anchor=(0.32, 0.98))
     rows[3].set_xlabel("s")
-    save(figure, ROOT / "docs" / "pictures" / "panarchy.svg")
+    save(figure, "panarchy")
 
 
 def table() -> None:

@@ -5,22 +5,18 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from common import DATA, GREY, save
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from cwts.kernel import Engine  # noqa: E402
-from cwts.kernel.layout import Kind, Signal  # noqa: E402
-from cwts.recording import Recording  # noqa: E402
-from market import CAPTURES, SECOND, START_NS, frame, setup_of  # noqa: E402
-from oracle.soc import EDGES  # noqa: E402
-from tails import cut, hawkes, market, pareto_bursts, trades  # noqa: E402
+from cwts.kernel import Engine
+from cwts.kernel.layout import Kind, Signal
+from cwts.recording import Recording
+from market import CAPTURES, SECOND, START_NS, frame, setup_of
+from oracle.soc import EDGES
+from tails import cut, hawkes, market, pareto_bursts, trades
 
 SIGNALS = [Signal.BRANCHING, Signal.AVALANCHE, Signal.CRITICALITY]
 
@@ -67,9 +63,9 @@ def tables() -> None:
 
 def told(file: str, exchange: str, symbol: str) -> tuple[Engine, np.ndarray]:
     """The engine after a recording, and what it said after each second."""
-    engine = Engine(setup_of(ROOT / "tests" / "data" / file, exchange, symbol).config)
+    engine = Engine(setup_of(DATA / file, exchange, symbol).config)
     rows, seen = [], 0
-    for batch in Recording(ROOT / "tests" / "data" / file).batches():
+    for batch in Recording(DATA / file).batches():
         for one in cut(bytes(batch)):
             engine.feed(one)
             if int(engine.view["bars"]["count"]) > seen:
@@ -82,13 +78,6 @@ def told(file: str, exchange: str, symbol: str) -> tuple[Engine, np.ndarray]:
     return engine, np.array(rows)
 
 
-def shorten(path: Path) -> None:
-    """Tenths of a point are enough."""
-    text = path.read_text(encoding="utf-8")
-    text = re.sub(r"(\d+\.\d)\d+", r"\1", text)
-    path.write_text(re.sub(r"(\d)\.0\b", r"\1", text), encoding="utf-8")
-
-
 def main() -> None:
     """Tables, then the picture."""
     if "--picture" not in sys.argv:
@@ -96,34 +85,28 @@ def main() -> None:
     captures = [told(*capture) for capture in CAPTURES[:3]]
     engine, rows = captures[0]
     soc, bars = engine.view["soc"], engine.view["bars"]
-    grey = "#808890"
-    plt.rcParams |= {"text.color": grey, "axes.labelcolor": grey, "axes.edgecolor": grey, "xtick.color": grey,
-                     "ytick.color": grey, "font.size": 9, "svg.fonttype": "none"}  # fmt: skip
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), width_ratios=[3, 2], layout="constrained")
     count = bars["ring"]["trades"][: int(bars["count"])]
     behind = left.twinx()
-    behind.fill_between(range(len(count)), count, color=grey, alpha=0.35, linewidth=0)
+    behind.fill_between(range(len(count)), count, color=GREY, alpha=0.35, linewidth=0)
     behind.set(ylabel="trades a second", ylim=(0, None))
     left.plot(np.where(rows[:, 0] > 0, rows[:, 0], np.nan), color="#d9822b", label="BRANCHING")
     left.plot(np.where(rows[:, 2] > 0, rows[:, 2], np.nan), color="#2f8fd0", label="CRITICALITY")
     left.set(xlabel="seconds", ylim=(0, 1), title="Binance USD-M, 2024-08-08")
-    left.legend(frameon=False, loc="lower right")
+    left.legend(loc="lower right")
     left.set_zorder(behind.get_zorder() + 1)
     left.patch.set_visible(False)
     weight = soc["count"][1:]
     above = weight[::-1].cumsum()[::-1] / weight.sum()
     edges = np.array(EDGES[: len(above)])
-    right.loglog(edges[above > 0], above[above > 0], "o", ms=4, color=grey, label="avalanches of at least x events")
+    right.loglog(edges[above > 0], above[above > 0], "o", ms=4, color=GREY, label="avalanches of at least x events")
     least, alpha = EDGES[int(soc["best"]) - 1], float(soc["exponent"])
     x = edges[(edges >= least) & (above > 0)]
     right.loglog(x, above[int(soc["best"]) - 1] * ((x - 0.5) / (least - 0.5)) ** (1 - alpha), color="#2f8fd0",
                  label=f"fit from {least}: α = {alpha:.2f}")  # fmt: skip
     right.set(xlabel="size x", title="sizes")
-    right.legend(frameon=False)
-    for axes in (left, right, behind):
-        axes.title.set_color(grey)
-    figure.savefig(ROOT / "docs" / "pictures" / "soc.svg", transparent=True, metadata={"Date": None})
-    shorten(ROOT / "docs" / "pictures" / "soc.svg")
+    right.legend()
+    save(figure, "soc")
 
 
 if __name__ == "__main__":

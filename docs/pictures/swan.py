@@ -5,21 +5,17 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from common import DATA, GREY, save
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from cwts.kernel import Engine  # noqa: E402
-from cwts.kernel.layout import Signal  # noqa: E402
-from cwts.recording import Recording  # noqa: E402
-from market import CAPTURES, setup_of  # noqa: E402
-from tails import cut, each_bar, market, mids, pareto, seconds, student  # noqa: E402
+from cwts.kernel import Engine
+from cwts.kernel.layout import Signal
+from cwts.recording import Recording
+from market import CAPTURES, setup_of
+from tails import cut, each_bar, market, mids, pareto, seconds, student
 
 SIGNALS = [Signal.SWAN_PROBABILITY, Signal.SWAN_ALARM, Signal.VACUUM]
 GAUSS = float("inf")
@@ -72,9 +68,9 @@ def tables() -> None:
 
 def told(file: str, exchange: str, symbol: str) -> tuple[Engine, np.ndarray]:
     """The engine after a recording, and what it said after each second."""
-    engine = Engine(setup_of(ROOT / "tests" / "data" / file, exchange, symbol).config)
+    engine = Engine(setup_of(DATA / file, exchange, symbol).config)
     rows, seen = [], 0
-    for batch in Recording(ROOT / "tests" / "data" / file).batches():
+    for batch in Recording(DATA / file).batches():
         for one in cut(bytes(batch)):
             engine.feed(one)
             if int(engine.view["bars"]["count"]) > seen:
@@ -89,24 +85,14 @@ def told(file: str, exchange: str, symbol: str) -> tuple[Engine, np.ndarray]:
     return engine, r
 
 
-def shorten(path: Path) -> None:
-    """Tenths of a point are enough."""
-    text = path.read_text(encoding="utf-8")
-    text = re.sub(r"(\d+\.\d)\d+", r"\1", text)
-    path.write_text(re.sub(r"(\d)\.0\b", r"\1", text), encoding="utf-8")
-
-
 def main() -> None:
     """Tables, then the picture."""
     if "--picture" not in sys.argv:
         tables()
     captures = [told(*capture) for capture in CAPTURES[:3]]
     engine, rows = captures[0]
-    grey = "#808890"
-    plt.rcParams |= {"text.color": grey, "axes.labelcolor": grey, "axes.edgecolor": grey, "xtick.color": grey,
-                     "ytick.color": grey, "font.size": 9, "svg.fonttype": "none"}  # fmt: skip
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.0), width_ratios=[3, 2], layout="constrained")
-    left.fill_between(range(len(rows)), rows[:, 3].round(1), color=grey, lw=0, label="|z|: return over volatility")
+    left.fill_between(range(len(rows)), rows[:, 3].round(1), color=GREY, lw=0, label="|z|: return over volatility")
     left.plot(np.where(rows[:, 4] > 0, rows[:, 4], np.nan), color="#d9822b", label="threshold u")
     left.set(xlabel="seconds", ylabel="|z|", ylim=(0, None), title="Binance USD-M, 2024-08-08")
     other = left.twinx()
@@ -114,22 +100,19 @@ def main() -> None:
     other.plot(np.where(rows[:, 0] > 0, rows[:, 0], np.nan), color="#2f8fd0", label="SWAN_PROBABILITY")
     other.set_ylim(0, 1)
     handles = [one for axes in (left, other) for one in axes.get_legend_handles_labels()[0]]
-    left.legend(handles=handles, frameon=False, fontsize=8, loc="upper left")
+    left.legend(handles=handles, loc="upper left")
     swan = engine.view["swan"]
     edges = 2.0 ** (np.arange(96) // 8 - 6) * (1 + np.arange(96) % 8 / 8)
     above = swan["count"][::-1].cumsum()[::-1] / swan["count"].sum()
     above[1::2] = 0  # every second bin is enough to see
-    right.loglog(edges[above > 0], above[above > 0], "o", ms=3, color=grey, label="share of |z| above x")
+    right.loglog(edges[above > 0], above[above > 0], "o", ms=3, color=GREY, label="share of |z| above x")
     u, xi, beta = (float(swan[name]) for name in ("threshold", "shape", "scale"))
     x = np.geomspace(u, 30, 10)
     right.loglog(x, float(swan["share"]) * (1 + xi * (x - u) / beta) ** (-1 / xi), color="#2f8fd0",
                  label=f"generalised Pareto, ξ = {xi:.2f}")  # fmt: skip
     right.set(xlabel="x", xlim=(0.1, 40), title="tail")
-    right.legend(frameon=False, fontsize=8)
-    for axes in (left, right, other):
-        axes.title.set_color(grey)
-    figure.savefig(ROOT / "docs" / "pictures" / "swan.svg", transparent=True, metadata={"Date": None})
-    shorten(ROOT / "docs" / "pictures" / "swan.svg")
+    right.legend()
+    save(figure, "swan")
 
 
 if __name__ == "__main__":

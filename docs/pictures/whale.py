@@ -1,44 +1,25 @@
-"""Draws whale.svg (a recording with its whales and nests) and whale-roc.svg (planted whales). Needs matplotlib.
-
-python docs/pictures/whale.py, from the repository's root.
-"""
+"""Draws whale.svg (a recording) and whale-roc.svg (planted whales). Needs matplotlib and PYTHONPATH=app."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from common import DATA, GREY, save
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "app"), str(ROOT / "tests")]
+from cwts.kernel import Engine, layout
+from market import CAPTURES, SECOND, frame, lines_of, setup_of
+from whale_scenes import Plan, background, cluster_sizes, detect, planted
 
-from cwts.kernel import Engine, layout  # noqa: E402
-from market import (  # noqa: E402
-    CAPTURES,
-    SECOND,
-    frame,
-    lines_of,
-    setup_of,
-)
-from whale_scenes import Plan, background, cluster_sizes, detect, planted  # noqa: E402
-
-GREY, BUY, SELL = "#808890", "#2a9d6f", "#d1495b"
-mpl.rcParams |= {
-    "svg.hashsalt": "whale", "svg.fonttype": "none", "figure.facecolor": "none", "axes.facecolor": "none",
-    "savefig.facecolor": "none", "text.color": GREY,
-    "axes.labelcolor": GREY, "axes.edgecolor": GREY, "xtick.color": GREY,
-    "ytick.color": GREY, "font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
-}  # fmt: skip
+BUY, SELL = "#2a9d6f", "#d1495b"
+plt.rcParams |= {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}
 
 
 def recording() -> None:
     """Price with whales and nests, pressure below."""
     file, exchange, symbol = CAPTURES[0]
-    path = ROOT / "tests" / "data" / file
+    path = DATA / file
     engine = Engine(setup_of(path, exchange, symbol).config)
     view: Any = engine.view
     w, start, last = view["whale"], 0, 0
@@ -81,7 +62,7 @@ def recording() -> None:
     bottom.plot(t, confidence, color=GREY, lw=0.7, label="confidence")
     bottom.set(ylim=(-1, 1), ylabel="pressure", xlabel="s, Binance USD-M BTCUSDT, 2024-08-08")
     bottom.legend(loc="lower right")
-    figure.savefig(ROOT / "docs/pictures/whale.svg", metadata={"Date": None})
+    save(figure, "whale")
 
 
 def roc() -> None:
@@ -112,7 +93,7 @@ def roc() -> None:
     axes.axvline(0.01, color=GREY, lw=0.6)
     axes.set(xscale="log", xlabel="false alarms, share of clusters", ylabel="whales found", ylim=(-0.02, 1.02))
     axes.legend(fontsize=7)
-    figure.savefig(ROOT / "docs/pictures/whale-roc.svg", metadata={"Date": None})
+    save(figure, "whale-roc")
 
 
 if __name__ == "__main__":

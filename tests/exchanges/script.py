@@ -1,7 +1,7 @@
 """A session told as a script: one line an event, `seconds event arguments | what the session asks for in answer`.
 
 Events of every exchange: start, stop, opened N, closed N [hopeless], ping N, tick, overflow I, raw N TEXT (a message;
-answers `feed I` or `drop`), kernel I BITS (what the kernel said: need, gap, synced, with the book valid iff synced is
+answers `feed I…` or `drop`), kernel I BITS (what the kernel said: need, gap, synced, with the book valid iff synced is
 the last). Notes are left out: they are for people.
 """
 
@@ -11,11 +11,13 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from cwts.exchanges.base import DROP, SECOND, Close, Fail, Fetch, Note, Open, Reset, Send, Session
+from cwts.exchanges.base import SECOND, Close, Fail, Fetch, Note, Open, Reset, Send, Session
 from cwts.kernel import layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from cwts.exchanges.base import Engines
 
 BITS = {"need": layout.Event.NEED_SNAPSHOT, "gap": layout.Event.GAP, "synced": layout.Event.SYNCED}
 
@@ -83,8 +85,8 @@ class Script:
         return ""
 
 
-def fed(instrument: int) -> str:
-    return "drop" if instrument == DROP else f"feed {instrument}"
+def fed(instruments: Engines) -> str:
+    return " ".join(["feed", *map(str, instruments)]) if instruments else "drop"
 
 
 def word(text: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from cwts.errors import InputError
 from cwts.exchanges import binance, endpoints_of, finer, instrument_of, moved, price_of, session
-from cwts.exchanges.base import SECOND, Policy
+from cwts.exchanges.base import DROP, SECOND, Policy
 from cwts.instruments import guess_instrument
 from exchanges.script import Script
 
@@ -448,7 +448,7 @@ def test_rest_tells_by_its_header_how_long_to_wait() -> None:
     found.message(2 * SECOND, 1, b'{"stream":"btcusd_perp@depth@100ms","data":{}}')
     found.events(2 * SECOND, 0, 32, synced=False)
     (fetch,) = (action for action in found.take() if action.kind == "fetch")
-    assert found.fetched(3 * SECOND, fetch.request, 418, b"<html>", retry_ns=17 * SECOND) == -1
+    assert found.fetched(3 * SECOND, fetch.request, 418, b"<html>", retry_ns=17 * SECOND) == DROP
     found.tick(19 * SECOND)
     assert not [action for action in found.take() if action.kind == "fetch"]
     found.tick(20 * SECOND)
@@ -541,6 +541,21 @@ def test_snapshots_are_paid_for_from_a_budget() -> None:
     assert not found.books[12].request
     found.tick(7 * SECOND + 2)
     assert found.books[12].request
+
+
+@pytest.mark.parametrize(("exchange", "count"), [("binance", 1), ("binance-usdm", 2), ("binance-coinm", 1), ("okx", 1)])
+def test_one_connection_carries_all_streams_of_all_symbols(exchange: str, count: int) -> None:
+    """USD-M has two, for the exchange has two paths."""
+    found = session(exchange, ["A", "B", "C"])
+    found.start(SECOND)
+    links = [action.link for action in found.take() if action.kind == "open"]
+    assert len(links) == count
+    for link in links:
+        found.opened(SECOND, link)
+    asked = " ".join(action.text.upper() for action in found.take() if action.kind == "send")
+    for symbol in "ABC":
+        wanted = (f'"{symbol}@DEPTH', f'"{symbol}@BOOKTICKER') if exchange != "okx" else (f'"INSTID":"{symbol}"',)
+        assert all(text in asked for text in wanted)
 
 
 def test_too_many_symbols_for_one_connection() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,6 +15,9 @@ from cwts.exchanges.base import NOTEWORTHY, SECOND, Policy
 from cwts.kernel import Engine, layout
 from cwts.recording import FRAME
 from market import START_NS, Market, compact
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 POLICY = Policy(backoff_ns=0, resync_ns=0, rotate_ns=3600 * SECOND)
 RAW, COMMAND = int(layout.Kind.RAW), int(layout.Kind.COMMAND)
@@ -233,6 +236,20 @@ def test_okx_quotes_pass_by() -> None:
     page.message(1, quote).drain()
     assert page.looks == looks
     assert page.fed[-1][3] == quote
+
+
+def test_liquidations_of_several_instruments_reach_the_pages_one_engine(data: Path) -> None:
+    """As OKX sent it in 2026, with another instrument's beside ours: ours is read, once."""
+    frames = (data / "live-frames-2026-liquidations.jsonl").read_bytes().splitlines()
+    message = json.loads(next(raw for raw in frames if b"liquidation-orders" in raw))
+    (row,) = message["data"]
+    others = message | {"data": [row | {"instId": "CELO-USDT-SWAP"}]}
+    both = message | {"data": [row | {"instId": "CELO-USDT-SWAP"}, row]}
+    page = Page("okx", "BTC-USDT-SWAP")
+    page.put(OPENED, 1).drain()
+    page.message(1, others).message(1, both).message(1, both).drain()
+    assert [payload for _, _, kind, payload in page.fed if kind == RAW] == [compact(both)]
+    assert int(page.engine.view["counters"]["liquidations"]) == 1
 
 
 # -- before it goes live -----------------------------------------------------------------------------------------------

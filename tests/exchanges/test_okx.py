@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -280,10 +281,15 @@ def test_several_instruments() -> None:
     }
 
 
-def liquidation(symbol: str, ts: int) -> str:
-    data = {"details": [{"side": "sell", "sz": "8.55", "bkPx": "82655.7", "ts": str(ts)}], "instId": symbol}
-    found = {"arg": {"channel": "liquidation-orders", "instType": "SWAP"}, "data": [{**data, "instType": "SWAP"}]}
-    return json.dumps(found, separators=(",", ":"))
+REAL = Path(__file__).parent.parent / "data" / "live-frames-2026-liquidations.jsonl"
+
+
+def liquidation(ts: int, *symbols: str) -> str:
+    """As sent in 2026, but of these instruments and this time."""
+    found = json.loads(next(line for line in REAL.read_text().splitlines() if '"liquidation-orders"' in line))
+    (row,) = found["data"]
+    row["details"][0]["ts"] = str(ts)
+    return json.dumps(found | {"data": [row | {"instId": symbol} for symbol in symbols]}, separators=(",", ":"))
 
 
 def test_liquidations_are_extra() -> None:
@@ -291,7 +297,7 @@ def test_liquidations_are_extra() -> None:
     symbols = ["BTC-USDT", "BTC-USDT-SWAP", "BTC-USD-261225"]
     script = Script(session("okx", symbols, policy=Policy(replicas=2, backoff_ns=0)), message)
     refused = '{"id":"liquidations","event":"error","code":"60018","msg":"no such channel","connId":"a"}'
-    ours, others = liquidation("BTC-USDT-SWAP", 5), liquidation("ETH-USDT-SWAP", 5)
+    ours, others = liquidation(5, "BTC-USDT-SWAP"), liquidation(5, "ETH-USDT-SWAP")
     script.play(f"""
         0 start              | open 1, open 2
         0.1 opened 1         | send 1 subscribe, send 1 subscribe liquidations
@@ -302,13 +308,28 @@ def test_liquidations_are_extra() -> None:
         0.4 raw 2 {others}   | drop
         0.4 raw 2 {ours}     | feed 1
         0.4 raw 1 {ours}     | drop
-        0.5 raw 1 {liquidation("BTC-USDT-SWAP", 6)} | feed 1
+        0.5 raw 1 {liquidation(6, "BTC-USDT-SWAP")} | feed 1
     """)
     extra = json.loads(script.sent[1])
     assert extra["args"] == [
         {"channel": "liquidation-orders", "instType": "FUTURES"},
         {"channel": "liquidation-orders", "instType": "SWAP"},
     ]
+
+
+def test_one_message_with_liquidations_of_several_instruments() -> None:
+    """Each of ours gets it, and each once: what one has had already may still be new to another."""
+    symbols = ["ETH-USDT-SWAP", "SOL-USDT-SWAP", "BTC-USDT-SWAP"]
+    script = Script(session("okx", symbols, policy=Policy(replicas=2, backoff_ns=0)), message)
+    both = liquidation(5, "CELO-USDT-SWAP", "BTC-USDT-SWAP", "ETH-USDT-SWAP", "BTC-USDT-SWAP")
+    script.play(f"""
+        0 start              | open 1, open 2
+        0.1 opened 1         | send 1 subscribe, send 1 subscribe liquidations
+        0.1 opened 2         | send 2 subscribe, send 2 subscribe liquidations
+        0.4 raw 1 {both}     | feed 0 2
+        0.4 raw 2 {both}     | drop
+        0.5 raw 1 {liquidation(5, "CELO-USDT-SWAP", "DOGE-USDT-SWAP")} | drop
+    """)
 
 
 def test_the_operations_of_an_hour_are_counted() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import pty
@@ -19,8 +20,12 @@ import pytest
 pytest.importorskip("picows", reason="sockets are not to be had here")
 pytest.importorskip("aiohttp", reason="the simulated exchange needs it")
 
+from cwts.kernel import Engine
 from cwts.metrics import ask_health
+from cwts.recorder import FrameRecording
+from cwts.recorder import lines as frame_lines
 from cwts.simulator import Simulator
+from market import lines_of
 
 pytestmark = pytest.mark.native
 
@@ -117,6 +122,50 @@ def test_several_symbols_in_one_process(tmp_path: Path) -> None:
         assert json.loads(out.splitlines()[-1])["block_sha256"] == each["block_sha256"]
 
 
+def test_liquidations_of_two_symbols_in_one_message_reach_both_engines(tmp_path: Path) -> None:
+    """The message as OKX sent it in 2026, but of our instruments; the recorded future plays the second swap."""
+    symbols = ["UNI-USD-SWAP", "BTC-USD-SWAP"]
+    frames = (DATA / "live-frames-2026-liquidations.jsonl").read_bytes().splitlines()
+    message = json.loads(next(raw for raw in frames if b"liquidation-orders" in raw))
+    (row,) = message["data"]
+    row["details"][0]["sz"] = "8"  # whole contracts, as these instruments have them
+    capture, sent = tmp_path / "capture.gz", 0
+    with gzip.open(capture, "wb") as file:
+        for i, (ns, raw) in enumerate(lines_of(OKX)):
+            file.write(b"%d %b\n" % (ns, raw.replace(b"BTC-USD-220527", b"BTC-USD-SWAP")))
+            if i % 20 == 10:
+                row["details"][0]["ts"], sent = str(1_700_000_000_000 + i), sent + 1
+                rows = [row | {"instId": symbol} for symbol in ("CELO-USDT-SWAP", *symbols)]
+                file.write(b"%d %b\n" % (ns, json.dumps(message | {"data": rows}, separators=(",", ":")).encode()))
+
+    async def main() -> None:
+        async with Simulator([capture], speed=8.0, start="first", clock="recorded") as sim:
+            process = await start(
+                "run", "--exchange", "okx", "--symbol", symbols[0], "--symbol", symbols[1], "--replicas", 2,
+                "--simulate", f"ws://127.0.0.1:{sim.port}", "--plain", "--record", tmp_path / "out",
+            )  # fmt: skip
+            await asyncio.wait_for(sim.finished.wait(), 60)
+            await asyncio.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            code, _, error = await end_of(process)
+            assert (code, error) == (0, "")
+
+    asyncio.run(main())
+    came: dict[str, list[bytes]] = {}
+    for symbol in symbols:
+        recording = FrameRecording(tmp_path / "out")
+        engine = Engine(recording.describe(symbol).config)
+        for batch in recording.batches(symbol):
+            engine.feed(batch)
+        fed = [line for found in frame_lines(recording.batches(symbol)) for line in found]
+        came[symbol] = [line.split(b" ", 1)[1] for line in fed if b'"liquidation-orders"' in line]
+        assert int(engine.view["counters"]["liquidations"]) == len(came[symbol])
+    first, second = came.values()
+    assert 5 < len(first) <= sent
+    assert len(set(first)) == len(first)
+    assert first == second
+
+
 def test_metrics_health_and_ctrl_c() -> None:
     port = free_port()
 
@@ -134,7 +183,8 @@ def test_metrics_health_and_ctrl_c() -> None:
             assert "# TYPE cwts_messages_total" in text
             assert 'cwts_connection_open{exchange="binance",role="stream",replica="0"} 1' in text
             assert (await asyncio.to_thread(ask_health, port))["well"] is True
-            assert (await end_of(await start("health", "--port", port)))[:2] == (0, "well\n")
+            proxy = {**os.environ, "http_proxy": f"http://127.0.0.1:{free_port()}", "no_proxy": ""}
+            assert (await end_of(await start("health", "--port", port, env=proxy)))[:2] == (0, "well\n")
             process.send_signal(signal.SIGINT)
             code, out, error = await end_of(process)
             assert (code, error) == (0, "")

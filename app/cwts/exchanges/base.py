@@ -15,7 +15,7 @@ import re
 import zlib
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from cwts.kernel import layout
 
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
     Payload = bytes | bytearray | memoryview
     Endpoints = Mapping[str, str]
+    Engines = tuple[int, ...]
 
 MS = 1_000_000
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
 
-DROP = -1  # `Session.message`: nothing for an engine
+DROP: Engines = ()  # `Session.message`: nothing for an engine
 
 _NEEDS = int(layout.Event.SYNCED | layout.Event.GAP | layout.Event.NEED_SNAPSHOT)
 NOTEWORTHY = _NEEDS  # kernel events that `Session.events` wants to hear of
@@ -269,6 +270,7 @@ class Session(ABC):
         self.policy = policy or Policy()
         self.endpoints = endpoints
         self.books = [Book(i, symbol) for i, symbol in enumerate(symbols)]
+        self._alone: list[Engines] = [(book.index,) for book in self.books]
         self._trades = [Recent() for _ in self.books]
         self._liquidations = [Recent(256) for _ in self.books]
         self._calm_ns = 0  # nothing is asked before: the exchange said that we ask too much
@@ -339,8 +341,8 @@ class Session(ABC):
             link.last_ns, link.probed_ns = now, 0
 
     @abstractmethod
-    def message(self, now: int, number: int, payload: Payload) -> int:
-        """A message came. Returns the instrument whose engine gets it as it is, or DROP."""
+    def message(self, now: int, number: int, payload: Payload) -> Engines:
+        """A message came. Returns the instruments whose engines get it as it is, or DROP; an engine reads its part."""
 
     def passing(self, number: int) -> tuple[bytes, ...]:
         """How messages of a link begin that `message` hands to the engine of the only instrument whatever they hold.
@@ -360,13 +362,22 @@ class Session(ABC):
 
     def fetched(
         self, now: int, request: int, status: int, payload: Payload, why: str = "", *, retry_ns: int = 0
-    ) -> int:
+    ) -> Engines:
         """The answer to a Fetch (`status` 0: none came, for the reason `why`). Returns as `message`.
 
         `retry_ns`: how long the server asks us to wait (Retry-After), where the host can read it.
         """
         del now, request, status, payload, why, retry_ns
         return DROP
+
+    @staticmethod
+    def _object(payload: Payload) -> dict[str, Any] | None:
+        """The JSON object that a message is; None where it is anything else."""
+        try:
+            found = json.loads(bytes(payload))
+        except (ValueError, RecursionError):
+            return None
+        return found if isinstance(found, dict) else None
 
     def _repeats(self, instrument: int, number: re.Match[bytes] | None) -> bool:
         """Whether another connection has brought this trade already; `number`'s first group is the trade's id."""

@@ -38,7 +38,7 @@ from cwts.exchanges.base import DROP, HOUR, MS, OPEN, SECOND, Book, Budget, Fetc
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from cwts.exchanges.base import Endpoints, Payload, Policy
+    from cwts.exchanges.base import Endpoints, Engines, Payload, Policy
 
 MAX_STREAMS = 200  # of the 1,024 that a connection may have: one subscription message stays small
 
@@ -158,7 +158,7 @@ class BinanceSession(Session):
         method = "ping" if link.slot.role == "api" else "LIST_SUBSCRIPTIONS"
         self.actions.append(Send(link.number, f'{{"method":"{method}","id":{self._request}}}'))
 
-    def message(self, now: int, number: int, payload: Payload) -> int:
+    def message(self, now: int, number: int, payload: Payload) -> Engines:
         """A message came; see `Session.message`."""
         link = self._links.get(number)
         if link is None:
@@ -176,7 +176,7 @@ class BinanceSession(Session):
                 return DROP
         instrument, what = route
         if what == _LIQUIDATION:  # no sign that the book's stream lives
-            return DROP if self._repeats_liquidation(instrument, _order(payload)) else instrument
+            return DROP if self._repeats_liquidation(instrument, _order(payload)) else self._alone[instrument]
         link.data_ns = now
         if what == _DEPTH:
             book = self.books[instrument]
@@ -184,7 +184,7 @@ class BinanceSession(Session):
             book.updates = True
         elif what == _TRADE and self._repeats(instrument, _TRADE_ID.search(payload)):
             return DROP
-        return instrument
+        return self._alone[instrument]
 
     def _passing(self, role: str) -> tuple[bytes, ...]:
         """Quotes: neither a book nor trades that could repeat."""
@@ -211,11 +211,8 @@ class BinanceSession(Session):
 
     def _control(self, now: int, link: Link, payload: Payload) -> None:
         """Acknowledgements, errors, announcements."""
-        try:
-            message = json.loads(bytes(payload))
-        except (ValueError, RecursionError):
-            message = None
-        if not isinstance(message, dict):
+        message = self._object(payload)
+        if message is None:
             link.slot.garbage += 1
             return
         inner = message.get("data")
@@ -273,7 +270,7 @@ class BinanceSession(Session):
         if link is None and now >= self._api.retry_ns:
             self._open(now, self._api)
 
-    def _answer(self, now: int, link: Link, payload: Payload) -> int:
+    def _answer(self, now: int, link: Link, payload: Payload) -> Engines:
         """An answer of the WebSocket API."""
         match = _ID.search(payload[:256]) or _ID.search(payload)
         if b'"serverShutdown"' in bytes(payload[:256]):
@@ -293,7 +290,7 @@ class BinanceSession(Session):
 
     def fetched(
         self, now: int, request: int, status: int, payload: Payload, why: str = "", *, retry_ns: int = 0
-    ) -> int:
+    ) -> Engines:
         """The answer to a Fetch; see `Session.fetched`."""
         instrument = self._requests.pop(request, None)
         if instrument is None:
@@ -306,7 +303,7 @@ class BinanceSession(Session):
             self._missed(now, self.books[instrument], request, why)
         return DROP
 
-    def _snapshot(self, now: int, request: int, instrument: int) -> int:
+    def _snapshot(self, now: int, request: int, instrument: int) -> Engines:
         """A snapshot that was asked for before the book was thrown away once more is of no use."""
         book = self.books[instrument]
         if book.request != request:
@@ -314,20 +311,15 @@ class BinanceSession(Session):
         book.request = 0
         # If the kernel does not take it (too old), the next need waits a little.
         book.retry_ns = now + self._resync_wait(book)
-        return instrument
+        return self._alone[instrument]
 
     def _refused(
         self, now: int, request: int, instrument: int, payload: Payload, status: int = 0, retry_ns: int = 0
     ) -> None:
         """An error in place of a snapshot."""
         book = self.books[instrument]
-        error: dict[str, Any] = {}
-        try:
-            found = json.loads(bytes(payload))
-            if isinstance(found, dict):
-                error = found["error"] if isinstance(found.get("error"), dict) else found
-        except (ValueError, RecursionError):
-            pass
+        found = self._object(payload) or {}
+        error = found["error"] if isinstance(found.get("error"), dict) else found
         code, text = error.get("code"), str(error.get("msg", "no reason given"))
         if code in (-1121, -1122):
             self._fail(f"there is no symbol {book.symbol} ({text})", bad_input=True)

@@ -11,8 +11,8 @@ Source: www.okx.com/docs-v5, "WebSocket" and "Order book channel".
 5. `books`: the snapshot comes in band (`action` snapshot, prevSeqId -1), then updates every 100 ms. The chain is
    prevSeqId == the last seqId. seqId == prevSeqId holds nothing (keep-alive, about once a minute); seqId < prevSeqId
    after a matching prevSeqId is a legal reset. Anything else is a gap: unsubscribe and subscribe again.
-6. `liquidation-orders` is subscribed to by instType and brings all instruments of it. It has an operation of its own,
-   so that a refusal costs it and nothing else.
+6. `liquidation-orders` is subscribed to by instType and brings all instruments of it, several in a message. It has an
+   operation of its own, so that a refusal costs it and nothing else.
 7. Codes 60014 and 50011 say that we ask too often, not for how long we should not.
 8. A server may join updates differently from another, so two connections' chains need not have the same links. With
    A/B connections the book follows one of them, the *leader*; a message of the other one leads from then on if it
@@ -35,7 +35,7 @@ from cwts.exchanges.base import DROP, HOUR, OPEN, SECOND, Book, Link, Note, Rece
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cwts.exchanges.base import Endpoints, Payload, Policy
+    from cwts.exchanges.base import Endpoints, Engines, Payload, Policy
 
 ENDPOINTS = {"public": "wss://ws.okx.com:8443/ws/v5/public", "rest": "https://www.okx.com"}
 CHANNELS = ("books", "trades", "bbo-tbt")
@@ -119,7 +119,7 @@ class OkxSession(Session):
 
     # -- messages ---------------------------------------------------------------------------------------------------
 
-    def message(self, now: int, number: int, payload: Payload) -> int:
+    def message(self, now: int, number: int, payload: Payload) -> Engines:
         """A message came; see `Session.message`."""
         link = self._links.get(number)
         if link is None:
@@ -138,10 +138,10 @@ class OkxSession(Session):
         instrument, what = route
         link.data_ns = now
         if what == _BOOKS:
-            return instrument if self._next(now, link, instrument, head, payload) else DROP
+            return self._alone[instrument] if self._next(now, link, instrument, head, payload) else DROP
         if what == _TRADES and self._repeats(instrument, _TRADE_ID.search(payload)):
             return DROP
-        return instrument
+        return self._alone[instrument]
 
     def _passing(self, role: str) -> tuple[bytes, ...]:
         """Quotes: neither a book nor trades that could repeat."""
@@ -166,15 +166,13 @@ class OkxSession(Session):
             self._routes[head[7 : head.find(b"}")]] = (instrument, what)
         return instrument, what
 
-    def _liquidation(self, payload: Payload) -> int:
-        """Liquidations of any instrument came: whose engine gets them, if one of ours is among them."""
+    def _liquidation(self, payload: Payload) -> Engines:
+        """Liquidations of any instruments came: those of ours among them get the message, where it is no repetition."""
         text = bytes(payload)
-        for match in _INSTRUMENT.finditer(text):
-            instrument = self._by_symbol.get(match[1].decode(errors="replace"))
-            if instrument is not None:
-                repeats = self._repeats_liquidation(instrument, text[text.find(b'"data"') :])
-                return DROP if repeats else instrument
-        return DROP
+        data = text[text.find(b'"data"') :]
+        named = {match[1].decode(errors="replace") for match in _INSTRUMENT.finditer(text)}
+        ours = sorted(self._by_symbol[symbol] for symbol in named & self._by_symbol.keys())
+        return tuple(instrument for instrument in ours if not self._repeats_liquidation(instrument, data))
 
     def _next(self, now: int, link: Link, instrument: int, head: bytes, payload: Payload) -> bool:
         """Whether a book message goes to the kernel; rules 5 and 8."""
@@ -225,11 +223,8 @@ class OkxSession(Session):
         """Answers to operations, notices, pongs."""
         if head == b"pong":
             return
-        try:
-            message = json.loads(bytes(payload))
-        except (ValueError, RecursionError):
-            message = None
-        if not isinstance(message, dict):
+        message = self._object(payload)
+        if message is None:
             link.slot.garbage += 1
             return
         event = message.get("event")

@@ -21,7 +21,7 @@ from picows import WSCloseCode, WSFrame, WSHandshakeError, WSInvalidURL, WSListe
 
 from cwts import __version__
 from cwts.errors import CwtsError, InputError
-from cwts.exchanges.base import DROP, NOTEWORTHY, SECOND, Close, Fail, Fetch, Note, Open, Reset, Send
+from cwts.exchanges.base import NOTEWORTHY, SECOND, Close, Fail, Fetch, Note, Open, Reset, Send
 from cwts.kernel import layout
 
 if TYPE_CHECKING:
@@ -272,8 +272,7 @@ class NativeHost:
         now = self._now()
         self.messages += 1
         self.last_ns = now
-        instrument = self.session.message(now, link, payload)
-        if instrument != DROP:
+        for instrument in self.session.message(now, link, payload):
             self._push(now, link, instrument, payload)
         if self.session.actions:
             self._work()
@@ -395,8 +394,7 @@ class NativeHost:
         except Exception as error:  # noqa: BLE001 - as above
             why = explain(error, url)[0]
         now = self._now()
-        instrument = self.session.fetched(now, request, status, body, why, retry_ns=wait)
-        if instrument != DROP:
+        for instrument in self.session.fetched(now, request, status, body, why, retry_ns=wait):
             self.sinks[instrument].push(now, 14, body)
             self._dirty.add(instrument)
         self._work()
