@@ -14,7 +14,7 @@ from cwts.kernel.layout import NestKind, Signal
 from cwts.parameters import PARAMETERS
 from market import CAPTURES, SECOND, START_NS, Market, compact, frame, head, setup_of
 from oracle.book import Oracle
-from oracle.whale import Trade, Whale
+from oracle.whale import Excursion, Trade, Whale
 from whale_scenes import Found, Plan, Scene, background, cluster_sizes, config, detect, planted, trade_frame
 
 if TYPE_CHECKING:
@@ -75,10 +75,16 @@ class Watched:
         w, twin = self.engine.view["whale"], self.twin
         assert int(w["clusters"]["count"]) == len(twin.clusters.size)
         assert int(w["levels"]["count"]) == len(twin.levels.size)
+        assert int(w["peaks"]["count"]) == len(twin.peaks.size)
         assert int(w["whales"]) == len(twin.whales)
-        limits = float(w["clusters"]["limit"]), float(w["levels"]["limit"])
-        assert limits == pytest.approx((twin.clusters.limit, twin.levels.limit), rel=1e-9)
+        assert int(w["patient"]) == twin.patient
+        limits = [float(w[sizes]["limit"]) for sizes in ("clusters", "levels", "peaks")]
+        assert limits == pytest.approx([twin.clusters.limit, twin.levels.limit, twin.peaks.limit], rel=1e-9)
         for side in (0, 1):
+            e = twin.excursion[side] or Excursion(0)
+            found_e = [float(w["excursion"][name][side]) for name in ("score", "peak", "size", "counted", "clusters")]
+            assert found_e == pytest.approx([e.score, e.peak, e.size, e.counted, e.clusters], rel=1e-9, abs=1e-9)
+            assert int(w["excursion"]["first_ns"][side]) == e.first_ns
             s, t = w["side"][side], twin.sides[side]
             sums = [float(s[name]) for name in ("flow", "pulled", "stood")]
             assert sums == pytest.approx([t.flow, t.pulled, t.stood], rel=1e-9, abs=1e-12)
