@@ -65,7 +65,6 @@ class Sizes:
         high = 2.0 ** ((at + 1) // STEPS) * (1 + (at + 1) % STEPS / STEPS)
         self.limit = low + (high - low) * (want - (upto[at] - mass[at])) / mass[at]
 
-
     def surprise(self, size: float) -> float:
         """-ln of the share of sizes in its bin or above, at most 3.5; sizes of the smaller half: the mean of those."""
         weight = self._weights()
