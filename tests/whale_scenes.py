@@ -153,8 +153,8 @@ class Watch:
 def detect(
     prints: list[Print], whales: list[list[Print]], engine_name: str, warm_s: float = 200.0, **changed: float
 ) -> Found:
-    """Feeds both in order of time. A whale is found where the cluster or the excursion that a child of it is in counts as
-    one; any of them without a whale's child in it that does is a false alarm."""
+    """Feeds both in order of time. A whale is found where the cluster or the excursion that a child of it is in counts
+    as one; any of them without a whale's child in it that does is a false alarm."""
     engine = Engine(config(**changed), kernel=engine_name)
     w = engine.view["whale"]
     first, counted, prints_of = (w["open"][name] for name in ("first_ns", "counted", "prints"))
