@@ -153,8 +153,8 @@ class Watch:
 def detect(
     prints: list[Print], whales: list[list[Print]], engine_name: str, warm_s: float = 200.0, **changed: float
 ) -> Found:
-    """Feeds both in order of time. A whale is found where the cluster or the excursion that a child of it is in counts
-    as one; any of them without a whale's child in it that does is a false alarm."""
+    """Feeds both in order of time. A whale is found where the cluster that its newest child is in, or the excursion
+    that any is in, counts as one; any of them without a whale's child in it that does is a false alarm."""
     engine = Engine(config(**changed), kernel=engine_name)
     w = engine.view["whale"]
     first, counted, prints_of = (w["open"][name] for name in ("first_ns", "counted", "prints"))
@@ -178,7 +178,7 @@ def detect(
                 s.members |= s.whales
                 s.whales = set()
             s.clusters, s.began, s.prints = clusters, began, int(prints_of[i])
-            s.called |= called[i] > 0
+            s.called |= bool(called[i] > 0)
             if s.called:
                 patient |= s.members
             if over and clusters == 0:
@@ -187,8 +187,8 @@ def detect(
         if whale >= 0:
             s.whales.add(whale)
             come[whale] += 1
-        if counted[side] > 0:
-            by_cluster |= s.whales
+            if counted[side] > 0:
+                by_cluster.add(whale)
         for new in (by_cluster | patient) - found:
             found.add(new)
             result.taken += come[new] / len(whales[new])
@@ -203,7 +203,7 @@ def detect(
 def _excursion_over(result: Found, s: Watch, *, counts: bool) -> None:
     if counts and not s.members:
         result.excursions += 1
-        result.false_patient += s.called
+        result.false_patient += int(s.called)
     s.called, s.members = False, set()
 
 
