@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from cwts.kernel.layout import NestKind, Signal
 from cwts.parameters import PARAMETERS
 from market import CAPTURES, SECOND, START_NS, Market, compact, frame, head, setup_of
 from oracle.book import Oracle
-from oracle.whale import Trade, Whale
+from oracle.whale import Excursion, Trade, Whale
 from whale_scenes import Found, Plan, Scene, background, cluster_sizes, config, detect, planted, trade_frame
 
 if TYPE_CHECKING:
@@ -75,10 +76,16 @@ class Watched:
         w, twin = self.engine.view["whale"], self.twin
         assert int(w["clusters"]["count"]) == len(twin.clusters.size)
         assert int(w["levels"]["count"]) == len(twin.levels.size)
+        assert int(w["peaks"]["count"]) == len(twin.peaks.size)
         assert int(w["whales"]) == len(twin.whales)
-        limits = float(w["clusters"]["limit"]), float(w["levels"]["limit"])
-        assert limits == pytest.approx((twin.clusters.limit, twin.levels.limit), rel=1e-9)
+        assert int(w["patient"]) == twin.patient
+        limits = [float(w[sizes]["limit"]) for sizes in ("clusters", "levels", "peaks")]
+        assert limits == pytest.approx([twin.clusters.limit, twin.levels.limit, twin.peaks.limit], rel=1e-9)
         for side in (0, 1):
+            e = twin.excursion[side] or Excursion(0)
+            found_e = [float(w["excursion"][name][side]) for name in ("score", "peak", "size", "counted", "clusters")]
+            assert found_e == pytest.approx([e.score, e.peak, e.size, e.counted, e.clusters], rel=1e-9, abs=1e-9)
+            assert int(w["excursion"]["first_ns"][side]) == e.first_ns
             s, t = w["side"][side], twin.sides[side]
             sums = [float(s[name]) for name in ("flow", "pulled", "stood")]
             assert sums == pytest.approx([t.flow, t.pulled, t.stood], rel=1e-9, abs=1e-12)
@@ -118,6 +125,8 @@ def test_real_recordings(engine_name: str, data: Path, file: str, exchange: str,
     m.check()
     if exchange in ("binance", "binance-usdm"):
         assert m.twin.whales
+    if exchange == "binance-usdm":
+        assert m.twin.patient
 
 
 def scene(engine_name: str, seed: int = 1, warm: int = 350, **changed: float) -> tuple[Watched, Scene]:
@@ -151,6 +160,7 @@ def test_random_markets(engine_name: str, seed: int) -> None:
             m.raw(made.say.snapshot(made.id, *(made._levels(side, made.sides[side]) for side in (0, 1))))
         m.check()
     assert m.twin.whales
+    assert m.twin.peaks.limit
     assert sum(s.stood for s in m.twin.sides) > 0
     assert sum(s.pulled for s in m.twin.sides) > 0
 
@@ -224,22 +234,125 @@ def test_a_whale_is_a_whale_while_it_eats_not_when_it_is_done(engine_name: str) 
     assert np.arctanh(m.signals[0]) == pytest.approx(10 / 3, rel=1e-3)  # no whale counts for more than ten
 
 
+def usual(m: Watched, count: int = 400) -> float:
+    """Clusters of all sizes, of either side, one a second; returns the limit."""
+    rng = random.Random(11)
+    for i in range(count):
+        qty = f"{0.01 * rng.lognormvariate(0, 2):.3f}"
+        m.raw({"e": "trade", "E": i, "T": i + 1, "s": "BTCUSDT", "t": 1, "p": "100", "q": qty, "m": i % 2 == 0},
+              after=SECOND)  # fmt: skip
+    m.check()
+    return float(m.engine.view["whale"]["clusters"]["limit"])
+
+
+def excursion(m: Watched, side: int = 0) -> dict[str, float]:
+    e = m.engine.view["whale"]["excursion"]
+    return {name: float(e[name][side]) for name in ("score", "peak", "size", "counted", "clusters")}
+
+
+UNIT = 1000 * 10_000  # notional of a quantity of 1 at a price of 100
+
+
+@pytest.mark.parametrize("sold", [False, True], ids=["buys", "sells"])
+def test_a_patient_whale_is_known_by_many_clusters_none_of_which_is_one(engine_name: str, sold: bool) -> None:
+    m = Watched(config(), "binance", engine_name)
+    limit = usual(m)
+    qty, side, sign = f"{limit / 4 / UNIT:.3f}", int(sold), -1 if sold else 1
+    m.timer(after=600 * SECOND)
+    before, heard = int(m.engine.view["whale"]["whales"]), []
+    for i in range(20):
+        tell(m, qty, sold=sold, ms=1000 + i, after=(300 + 40 * (i % 5)) * MS)
+        heard.append(m.signals[0] * sign)
+    assert int(m.engine.view["whale"]["whales"]) == before
+    assert int(m.engine.view["whale"]["patient"]) == 1
+    known = next(i for i, pressure in enumerate(heard) if pressure > 0.1)
+    assert 3 < known < 12  # more than a limit, and not only when it is done
+    assert heard[known:] == sorted(heard[known:])
+    e = excursion(m, side)
+    assert e["counted"] == pytest.approx(e["size"] / limit, rel=0.05)
+    assert np.arctanh(heard[-1]) == pytest.approx(e["counted"] / 3, rel=0.15)  # decayed a little
+    assert excursion(m, 1 - side)["counted"] == 0
+
+
+def test_what_comes_after_a_patient_whale_is_not_its(engine_name: str) -> None:
+    """Small trades of its side lower the sum, and count nothing; it ends when they have lowered it by the limit, or
+    after a minute without any."""
+    m = Watched(config(), "binance", engine_name)
+    qty = f"{usual(m) / 4 / UNIT:.3f}"
+    for i in range(20):
+        tell(m, qty, ms=1000 + i, after=300 * MS)
+    tell(m, "0.001", ms=1100, after=300 * MS)
+    flow, seen = float(m.engine.view["whale"]["side"]["flow"][0]), excursion(m)
+    m.timer(after=50 * SECOND)
+    assert excursion(m)["score"] < excursion(m)["peak"] == seen["peak"]
+    assert float(m.engine.view["whale"]["side"]["flow"][0]) < flow
+    m.timer(after=12 * SECOND)
+    m.check()
+    assert excursion(m)["clusters"] == 0
+    for i in range(20):
+        tell(m, qty, ms=1200 + i, after=300 * MS)
+    assert excursion(m)["counted"] > 1
+    for i in range(20):
+        tell(m, "0.001", ms=1300 + i, after=300 * MS)
+    assert excursion(m)["clusters"] == 0
+    assert int(m.engine.view["whale"]["patient"]) == 2
+
+
+def test_what_a_cluster_has_told_is_not_told_again(engine_name: str) -> None:
+    m = Watched(config(), "binance", engine_name)
+    limit = usual(m)
+    qty, side = f"{limit / 4 / UNIT:.3f}", m.engine.view["whale"]["side"]
+    for i in range(14):
+        tell(m, qty, ms=1000 + i, after=300 * MS)
+    before, flow = excursion(m), float(side["flow"][0])
+    tell(m, f"{3.5 * limit / UNIT:.3f}", ms=1020, after=300 * MS)
+    tell(m, "0.001", ms=1021, after=300 * MS)  # closes it
+    assert excursion(m)["clusters"] == before["clusters"] + 2
+    grown = excursion(m)["counted"] - before["counted"]
+    assert excursion(m)["size"] == pytest.approx(before["size"] + float(qty) * UNIT)
+    assert grown < 0.3
+    assert float(side["flow"][0]) == pytest.approx(flow + 3.5 + grown, rel=0.05)
+
+
+def test_one_cluster_however_large_is_no_patient_whale(engine_name: str) -> None:
+    m = Watched(config(), "binance", engine_name)
+    usual(m)
+    tell(m, "99999", ms=1000, after=SECOND)
+    tell(m, "0.001", ms=1001, after=SECOND)
+    assert excursion(m)["peak"] == pytest.approx(3.5 - 1.5)
+    assert int(m.engine.view["whale"]["patient"]) == 0
+
+
+def test_clusters_of_one_size_never_surprise(engine_name: str) -> None:
+    m = Watched(config(least=10), "binance", engine_name)
+    for i in range(100):
+        tell(m, "1", ms=i + 1, after=300 * MS)
+    peaks = m.engine.view["whale"]["peaks"]
+    assert int(peaks["count"]) > 80
+    assert float(peaks["mass"][0]) == pytest.approx(float(peaks["total"]))
+    assert m.signals == [0, 0, 0, 0]
+
+
 SEEDS = range(2)
 
 
 def found(engine_name: str, plan: Plan | None, **changed: float) -> Found:
-    total = np.zeros(4, int)
+    total = Found()
     for seed in SEEDS:
         tape = background(1200, seed)
         p99 = float(np.percentile(cluster_sizes(tape), 99))
-        one = detect(tape, planted(tape, plan, p99, seed + 100) if plan else [], engine_name, **changed)
-        total += one.whales, one.detected, one.clusters, one.false_alarms
-    return Found(*total.tolist())
+        total += detect(tape, planted(tape, plan, p99, seed + 100) if plan else [], engine_name, **changed)
+    return total
 
 
 def test_a_share_of_clusters_as_asked_for_are_false_alarms(engine_name: str) -> None:
-    assert 0.005 < found(engine_name, None).false_alarm_rate < 0.015
-    assert 0.04 < found(engine_name, None, quantile=0.95).false_alarm_rate < 0.06
+    """And of excursions at most as many: those that hold less than a whale's size are none."""
+    result = found(engine_name, None)
+    assert 0.005 < result.false_alarm_rate < 0.015
+    assert 0.001 < result.false_patient_rate < 0.01
+    result = found(engine_name, None, quantile=0.95)
+    assert 0.04 < result.false_alarm_rate < 0.06
+    assert result.false_patient_rate < 0.05
 
 
 @pytest.mark.parametrize("plan", [Plan(5, 1), Plan(5, 5), Plan(5, 20)], ids=["one order", "5 orders", "20 orders"])
@@ -247,14 +360,36 @@ def test_whales_of_five_times_the_99th_percentile_are_found(engine_name: str, pl
     """At least 90 % of them, at 1 % false alarms, also when they are split within the gap."""
     result = found(engine_name, plan)
     assert result.whales > 40
-    assert result.rate >= 0.9
+    assert result.by_cluster >= 0.9 * result.whales
     assert result.false_alarm_rate <= 0.01
 
 
+PATIENT = {
+    "1 gap": Plan(5, 20, stealth=1),
+    "2 gaps": Plan(5, 20, stealth=2),
+    "4 gaps": Plan(5, 20, stealth=4),
+    "of random sizes": Plan(5, 20, stealth=4, uneven=True),
+    "2 x p99": Plan(2, 20, stealth=2),
+}
+
+
+@pytest.mark.parametrize("name", PATIENT)
+def test_patient_whales_are_found_while_they_take(engine_name: str, name: str) -> None:
+    """Orders that are further apart than the gap; where clusters alone found 8 to 56 %."""
+    result = found(engine_name, PATIENT[name])
+    assert result.whales > 40
+    assert result.rate >= 0.9
+    assert result.by_cluster < 0.65 * result.whales
+    assert result.taken_when_found < 0.65
+    assert result.false_patient_rate <= 0.01
+    assert result.false_alarm_rate <= 0.015
+
+
 def test_what_cannot_be_found(engine_name: str) -> None:
-    """Orders apart by more than the gap; and whales that are so many that they are the usual."""
-    assert found(engine_name, Plan(5, 20, stealth=4)).rate < 0.2
-    assert found(engine_name, Plan(5, 1, every_s=7)).rate < 0.6
+    """Small orders far apart; and whales that are so many that they are the usual."""
+    assert found(engine_name, Plan(1, 20, stealth=8)).rate < 0.5
+    assert found(engine_name, Plan(5, 20, stealth=2, every_s=10)).rate < 0.6
+    assert found(engine_name, Plan(5, 1, every_s=7)).rate < 0.7
     assert found(engine_name, Plan(5, 1, every_s=7), quantile=0.95).rate > 0.9
 
 
@@ -436,10 +571,12 @@ def test_whatever_comes_signals_stay_in_their_range(engine_name: str, name: str,
         assert 0 <= values[2] <= 10
         assert 0 <= values[3] <= 10
     w = engine.view["whale"]
-    for sizes in ("clusters", "levels"):
+    for sizes in ("clusters", "levels", "peaks"):
         assert np.isfinite([float(w[sizes][field]) for field in ("weight", "total", "below", "limit")]).all()
         assert float(w[sizes]["mass"].sum()) == pytest.approx(float(w[sizes]["total"]), rel=1e-9)
     assert int(w["clusters"]["count"]) > 100
+    assert int(w["peaks"]["count"]) > 50
+    assert all(np.isfinite(w["excursion"][name]).all() for name in ("score", "peak", "size", "counted"))
 
 
 def test_a_parameter_changed_while_it_runs_moves_the_limit(engine_name: str) -> None:

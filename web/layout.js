@@ -7,7 +7,7 @@
 
 /** @type {Record<string, number>} */
 export const CONSTANTS = {
-  PARAMETER_COUNT: 61,
+  PARAMETER_COUNT: 63,
   ABI: 2,
   MAGIC: 1398036291,
   WINDOW: 65536,
@@ -57,7 +57,7 @@ export const CONSTANTS = {
 
 /** @type {Record<string, Record<string, number>>} */
 export const ENUMS = {
-  cwts_parameter: { BARS_VOLUME_S: 0, DECISION_WHALE_WEIGHT: 1, DECISION_VALUE_WEIGHT: 2, DECISION_CASCADE_EXIT: 3, DECISION_CASCADE_ENTRY: 4, DECISION_SWAN_EXIT: 5, DECISION_CRITICALITY_MAX: 6, DECISION_FRAGILITY_MAX: 7, DECISION_LIQUIDATION_BP: 8, DECISION_LIQUIDATION_MASS: 9, DECISION_RISK_FLOOR: 10, LIQUIDATION_HALF_LIFE_S: 11, LIQUIDATION_CLUSTER: 12, LIQUIDATION_MAINTENANCE: 13, LIQUIDATION_WEIGHT_5: 14, LIQUIDATION_WEIGHT_10: 15, LIQUIDATION_WEIGHT_20: 16, LIQUIDATION_WEIGHT_25: 17, LIQUIDATION_WEIGHT_50: 18, LIQUIDATION_WEIGHT_75: 19, LIQUIDATION_WEIGHT_100: 20, WHALE_QUANTILE: 21, WHALE_MEMORY: 22, WHALE_LEAST: 23, WHALE_GAP_MS: 24, WHALE_CLUSTER_S: 25, WHALE_DECAY_S: 26, WHALE_SCALE: 27, WHALE_NEST_QUANTILE: 28, WHALE_NEST_MEMORY_S: 29, WHALE_NEST_WEIGHT: 30, WHALE_PERSIST_S: 31, WHALE_LOOK_MS: 32, WHALE_NEAR_TICKS: 33, WHALE_PULL_S: 34, WHALE_ICEBERG_RATIO: 35, WHALE_ICEBERG_S: 36, SOC_WINDOW_MS: 37, SOC_MEMORY_S: 38, SOC_GAP: 39, SOC_SAMPLE: 40, SWAN_K_SIGMA: 41, SWAN_HORIZON_S: 42, SWAN_VOLATILITY_S: 43, SWAN_MEMORY_S: 44, SWAN_QUANTILE: 45, SWAN_ON: 46, SWAN_VACUUM_ON: 47, SWAN_OFF: 48, SWAN_HOLD_S: 49, PANARCHY_USUAL_S: 50, PANARCHY_SMOOTH_S: 51, PANARCHY_FLOW_S: 52, PANARCHY_REFILL_S: 53, PANARCHY_DWELL_S: 54, FIBONACCI_REVERSAL_SIGMA: 55, FIBONACCI_HORIZON_S: 56, FIBONACCI_TOLERANCE: 57, ANTIFRAGILITY_SIGMA: 58, ANTIFRAGILITY_HORIZON_S: 59, ANTIFRAGILITY_MEMORY_S: 60 },
+  cwts_parameter: { BARS_VOLUME_S: 0, DECISION_WHALE_WEIGHT: 1, DECISION_VALUE_WEIGHT: 2, DECISION_CASCADE_EXIT: 3, DECISION_CASCADE_ENTRY: 4, DECISION_SWAN_EXIT: 5, DECISION_CRITICALITY_MAX: 6, DECISION_FRAGILITY_MAX: 7, DECISION_LIQUIDATION_BP: 8, DECISION_LIQUIDATION_MASS: 9, DECISION_RISK_FLOOR: 10, LIQUIDATION_HALF_LIFE_S: 11, LIQUIDATION_CLUSTER: 12, LIQUIDATION_MAINTENANCE: 13, LIQUIDATION_WEIGHT_5: 14, LIQUIDATION_WEIGHT_10: 15, LIQUIDATION_WEIGHT_20: 16, LIQUIDATION_WEIGHT_25: 17, LIQUIDATION_WEIGHT_50: 18, LIQUIDATION_WEIGHT_75: 19, LIQUIDATION_WEIGHT_100: 20, WHALE_QUANTILE: 21, WHALE_MEMORY: 22, WHALE_LEAST: 23, WHALE_GAP_MS: 24, WHALE_CLUSTER_S: 25, WHALE_USUAL: 26, WHALE_PATIENT_S: 27, WHALE_DECAY_S: 28, WHALE_SCALE: 29, WHALE_NEST_QUANTILE: 30, WHALE_NEST_MEMORY_S: 31, WHALE_NEST_WEIGHT: 32, WHALE_PERSIST_S: 33, WHALE_LOOK_MS: 34, WHALE_NEAR_TICKS: 35, WHALE_PULL_S: 36, WHALE_ICEBERG_RATIO: 37, WHALE_ICEBERG_S: 38, SOC_WINDOW_MS: 39, SOC_MEMORY_S: 40, SOC_GAP: 41, SOC_SAMPLE: 42, SWAN_K_SIGMA: 43, SWAN_HORIZON_S: 44, SWAN_VOLATILITY_S: 45, SWAN_MEMORY_S: 46, SWAN_QUANTILE: 47, SWAN_ON: 48, SWAN_VACUUM_ON: 49, SWAN_OFF: 50, SWAN_HOLD_S: 51, PANARCHY_USUAL_S: 52, PANARCHY_SMOOTH_S: 53, PANARCHY_FLOW_S: 54, PANARCHY_REFILL_S: 55, PANARCHY_DWELL_S: 56, FIBONACCI_REVERSAL_SIGMA: 57, FIBONACCI_HORIZON_S: 58, FIBONACCI_TOLERANCE: 59, ANTIFRAGILITY_SIGMA: 60, ANTIFRAGILITY_HORIZON_S: 61, ANTIFRAGILITY_MEMORY_S: 62 },
   cwts_exchange: { BINANCE_SPOT: 0, BINANCE_USDM: 1, BINANCE_COINM: 2, OKX: 3 },
   cwts_contract: { SPOT: 0, LINEAR: 1, INVERSE: 2 },
   cwts_side: { BID: 0, ASK: 1 },
@@ -345,6 +345,19 @@ export const LAYOUT = {
       aggressor: { offset: 60, type: "i32", count: 0 },
     },
   },
+  cwts_excursion: {
+    size: 64,
+    fields: {
+      first_ns: { offset: 0, type: "i64", count: 0 },
+      last_ns: { offset: 8, type: "i64", count: 0 },
+      score: { offset: 16, type: "f64", count: 0 },
+      peak: { offset: 24, type: "f64", count: 0 },
+      size: { offset: 32, type: "f64", count: 0 },
+      counted: { offset: 40, type: "f64", count: 0 },
+      clusters: { offset: 48, type: "u64", count: 0 },
+      spare: { offset: 56, type: "u64", count: 0 },
+    },
+  },
   cwts_nest: {
     size: 80,
     fields: {
@@ -385,19 +398,22 @@ export const LAYOUT = {
     },
   },
   cwts_whale: {
-    size: 24256,
+    size: 32640,
     fields: {
       time_ns: { offset: 0, type: "i64", count: 0 },
       look_ns: { offset: 8, type: "i64", count: 0 },
       decayed_ns: { offset: 16, type: "i64", count: 0 },
       synced_ns: { offset: 24, type: "i64", count: 0 },
       whales: { offset: 32, type: "u64", count: 0 },
-      spare: { offset: 40, type: "u64", count: 3 },
+      patient: { offset: 40, type: "u64", count: 0 },
+      spare: { offset: 48, type: "u64", count: 2 },
       open: { offset: 64, type: "cwts_cluster", count: 2 },
-      whale: { offset: 192, type: "cwts_cluster", count: 16 },
-      side: { offset: 1216, type: "cwts_whale_side", count: 2 },
-      clusters: { offset: 7744, type: "cwts_sizes", count: 0 },
-      levels: { offset: 16000, type: "cwts_sizes", count: 0 },
+      excursion: { offset: 192, type: "cwts_excursion", count: 2 },
+      whale: { offset: 320, type: "cwts_cluster", count: 16 },
+      side: { offset: 1344, type: "cwts_whale_side", count: 2 },
+      clusters: { offset: 7872, type: "cwts_sizes", count: 0 },
+      levels: { offset: 16128, type: "cwts_sizes", count: 0 },
+      peaks: { offset: 24384, type: "cwts_sizes", count: 0 },
     },
   },
   cwts_soc: {
@@ -796,7 +812,7 @@ export const LAYOUT = {
     },
   },
   cwts_block: {
-    size: 3093184,
+    size: 3101568,
     fields: {
       header: { offset: 0, type: "cwts_header", count: 0 },
       config: { offset: 64, type: "cwts_config", count: 0 },
@@ -807,21 +823,21 @@ export const LAYOUT = {
       account: { offset: 1792, type: "cwts_account", count: 0 },
       bars: { offset: 18304, type: "cwts_bars", count: 0 },
       whale: { offset: 141504, type: "cwts_whale", count: 0 },
-      soc: { offset: 165760, type: "cwts_soc", count: 0 },
-      swan: { offset: 169152, type: "cwts_swan", count: 0 },
-      panarchy: { offset: 175744, type: "cwts_panarchy", count: 0 },
-      fibonacci: { offset: 184128, type: "cwts_fibonacci", count: 0 },
-      antifragility: { offset: 186752, type: "cwts_antifragility", count: 0 },
-      liquidation: { offset: 187200, type: "cwts_liquidation", count: 0 },
-      networks: { offset: 214656, type: "cwts_networks", count: 0 },
-      tape: { offset: 218560, type: "cwts_tape", count: 0 },
-      side: { offset: 415232, type: "cwts_side_book", count: 2 },
-      stage: { offset: 2531200, type: "cwts_level", count: 32768 },
-      published: { offset: 3055488, type: "cwts_published", count: 0 },
-      counters: { offset: 3057088, type: "cwts_counters", count: 0 },
-      latency: { offset: 3057728, type: "cwts_latencies", count: 8 },
-      format: { offset: 3091008, type: "cwts_format", count: 2 },
-      shape: { offset: 3092672, type: "cwts_shape", count: 0 },
+      soc: { offset: 174144, type: "cwts_soc", count: 0 },
+      swan: { offset: 177536, type: "cwts_swan", count: 0 },
+      panarchy: { offset: 184128, type: "cwts_panarchy", count: 0 },
+      fibonacci: { offset: 192512, type: "cwts_fibonacci", count: 0 },
+      antifragility: { offset: 195136, type: "cwts_antifragility", count: 0 },
+      liquidation: { offset: 195584, type: "cwts_liquidation", count: 0 },
+      networks: { offset: 223040, type: "cwts_networks", count: 0 },
+      tape: { offset: 226944, type: "cwts_tape", count: 0 },
+      side: { offset: 423616, type: "cwts_side_book", count: 2 },
+      stage: { offset: 2539584, type: "cwts_level", count: 32768 },
+      published: { offset: 3063872, type: "cwts_published", count: 0 },
+      counters: { offset: 3065472, type: "cwts_counters", count: 0 },
+      latency: { offset: 3066112, type: "cwts_latencies", count: 8 },
+      format: { offset: 3099392, type: "cwts_format", count: 2 },
+      shape: { offset: 3101056, type: "cwts_shape", count: 0 },
     },
   },
 };

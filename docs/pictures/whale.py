@@ -10,7 +10,7 @@ from common import DATA, GREY, save
 
 from cwts.kernel import Engine, layout
 from market import CAPTURES, SECOND, frame, lines_of, setup_of
-from whale_scenes import Plan, background, cluster_sizes, detect, planted
+from whale_scenes import Found, Plan, background, cluster_sizes, detect, planted
 
 BUY, SELL = "#2a9d6f", "#d1495b"
 plt.rcParams |= {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}
@@ -23,7 +23,7 @@ def recording() -> None:
     engine = Engine(setup_of(path, exchange, symbol).config)
     view: Any = engine.view
     w, start, last = view["whale"], 0, 0
-    rows, whales, bands = [], [], {}
+    rows, whales, patient, bands = [], [], {}, {}
     for ns, raw in lines_of(path):
         start = start or ns
         engine.feed(frame(raw, ns))
@@ -32,6 +32,10 @@ def recording() -> None:
             c = w["whale"][len(whales) % layout.WHALES]
             size = float(c["size"]) / float(c["limit"])
             whales.append(((int(c["first_ns"]) - start) / SECOND, int(c["price"]) / 10, size, int(c["aggressor"])))
+        for side, e in enumerate(w["excursion"]):
+            if e["counted"] > 0:
+                began = (int(e["first_ns"]) - start) / SECOND
+                patient[side, began] = t, float(view["features"]["mid"]) / 10
         if ns - last >= SECOND:
             last = ns
             rows.append((t, float(view["features"]["mid"]) / 10, *(float(v) for v in view["signals"]["value"][:2])))
@@ -54,6 +58,10 @@ def recording() -> None:
         top.scatter(
             at[:, 0], at[:, 1], s=10 + 8 * np.minimum(at[:, 2], 10), c=colour, marker=marker, label=name, lw=0, zorder=3
         )
+    for (side, began), (end, price) in patient.items():
+        y, colour = price + 4 * (1 - 2 * side), (BUY, SELL)[side]
+        top.plot([began, end], [y, y], color=colour, lw=1.6, marker="|", ms=7, zorder=3)
+    top.plot([], [], color=GREY, lw=1.6, marker="|", label="patient whales")
     top.plot([], [], color=GREY, lw=3, alpha=0.45, label="nests")
     top.set_ylabel("price, USDT")
     top.legend(loc="best")
@@ -66,32 +74,35 @@ def recording() -> None:
 
 
 def roc() -> None:
-    """Whales found against false alarms, over the quantile."""
+    """Whales found against false alarms, over the quantile; dotted: by clusters alone."""
     plans = [
-        ("5 × p99, one order", Plan(5, 1), "-", BUY),
-        ("5 × p99, 20 orders within the gap", Plan(5, 20), "--", BUY),
-        ("2 × p99, one order", Plan(2, 1), "-", "#3b7dd8"),
-        ("1 × p99, one order", Plan(1, 1), "-", "#c98a1b"),
-        ("5 × p99, 20 orders, one gap apart", Plan(5, 20, 1), "--", SELL),
-        ("5 × p99, 20 orders, two gaps apart", Plan(5, 20, 2), ":", SELL),
+        ("5 × p99, one order", Plan(5, 1), BUY),
+        ("2 × p99, one order", Plan(2, 1), "#3b7dd8"),
+        ("5 × p99, 20 orders, two gaps apart", Plan(5, 20, 2), SELL),
+        ("5 × p99, 20 orders, four gaps apart", Plan(5, 20, 4), "#c98a1b"),
+        ("2 × p99, 20 orders, two gaps apart", Plan(2, 20, 2), "#8a63d2"),
     ]
     tapes = [background(2000, seed) for seed in range(2)]
     figure, axes = plt.subplots(figsize=(5, 3.8), layout="constrained")
-    for name, plan, line, colour in plans:
-        points = []
+    for name, plan, colour in plans:
+        points, alone = [], []
         for quantile in (0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999):
-            all_of = [0, 0, 0, 0]
+            f = Found()
             for seed, tape in enumerate(tapes):
                 p99 = float(np.percentile(cluster_sizes(tape), 99))
-                f = detect(tape, planted(tape, plan, p99, seed + 100), "native", quantile=quantile)
-                all_of = [
-                    a + b for a, b in zip(all_of, (f.whales, f.detected, f.clusters, f.false_alarms), strict=True)
-                ]
-            points.append((max(all_of[3] / all_of[2], 1e-4), all_of[1] / all_of[0]))
-        axes.plot(*np.array(points).T, line, color=colour, marker=".", label=name)
+                f += detect(tape, planted(tape, plan, p99, seed + 100), "native", quantile=quantile)
+            either = (f.false_alarms + f.false_patient) / f.clusters
+            points.append((max(either, 1e-4), f.rate))
+            alone.append((max(f.false_alarm_rate, 1e-4), f.by_cluster / f.whales))
+        axes.plot(*np.array(points).T, color=colour, marker=".", label=name)
+        axes.plot(*np.array(alone).T, ":", color=colour, lw=1)
         print(name, [(round(a, 4), round(b, 3)) for a, b in points])
     axes.axvline(0.01, color=GREY, lw=0.6)
-    axes.set(xscale="log", xlabel="false alarms, share of clusters", ylabel="whales found", ylim=(-0.02, 1.02))
+    axes.set(
+        xscale="log", xlabel="false alarms per cluster of trades", ylabel="whales found",
+        ylim=(-0.02, 1.02),
+    )  # fmt: skip
+    axes.plot([], [], ":", color=GREY, label="by clusters alone")
     axes.legend(fontsize=7)
     save(figure, "whale-roc")
 

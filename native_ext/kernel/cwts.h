@@ -491,6 +491,18 @@ typedef struct cwts_cluster {
     int32_t aggressor;
 } cwts_cluster;
 
+/* How much more than usual one side has been taking, cluster by cluster: an excursion of a cumulative sum. */
+typedef struct cwts_excursion {
+    int64_t first_ns;             /* its first cluster began; 0: none */
+    int64_t last_ns;              /* its newest cluster ended */
+    double score;                 /* sum of surprise less the usual, nats */
+    double peak;                  /* the most that it was */
+    double size;                  /* of its clusters that are no whales by themselves */
+    double counted;               /* what the pressure was told of it, in limits of clusters; 0: no whale */
+    uint64_t clusters;
+    uint64_t spare;
+} cwts_excursion;
+
 enum cwts_nest_kind {
     CWTS_NEST_RESTING = 1,        /* large, and has persisted */
     CWTS_NEST_ICEBERG = 2,        /* traded more than was ever shown */
@@ -539,12 +551,15 @@ typedef struct cwts_whale {
     int64_t decayed_ns;
     int64_t synced_ns;            /* which book the nests belong to; 0: none */
     uint64_t whales;              /* ever; the newest is whale[(whales - 1) mod CWTS_WHALES] */
-    uint64_t spare[3];
+    uint64_t patient;             /* whales ever that took little by little */
+    uint64_t spare[2];
     cwts_cluster open[2];         /* buyers', sellers' */
+    cwts_excursion excursion[2];  /* likewise */
     cwts_cluster whale[CWTS_WHALES];
     cwts_whale_side side[2];
     cwts_sizes clusters;
     cwts_sizes levels;
+    cwts_sizes peaks;             /* of excursions, in 1/256 nat */
 } cwts_whale;
 
 /* Self-organised criticality: soc.c, docs/soc.md. */

@@ -1,6 +1,7 @@
 /* whale.c: follow the whales, as a cuckoo looks for nests. Clusters of trades larger than nearly all of this instrument's own, large
  * levels that stay (nests), levels that trade more than they show (icebergs); what is pulled when the price comes near is
- * discounted. Quantiles are read from log-linear histograms whose newer entries weigh more (forward decay: Cormode, Shkapenyuk,
+ * discounted. A whale that takes little by little is one whose clusters, none of them large enough, are larger than usual one after
+ * the other: a cumulative sum (Page 1954) of their surprise, -ln of the share of clusters as large (Fisher 1925). Quantiles are read from log-linear histograms whose newer entries weigh more (forward decay: Cormode, Shkapenyuk,
  * Srivastava, Xu 2009). Icebergs after Hautsch & Huang 2012 and Frey & Sandås 2009. docs/whale.md. */
 #include "numeric.h"
 
@@ -9,6 +10,9 @@
 #define LEAST_LEVELS 1000     /* sizes of levels without which there are no nests */
 #define SURE_BEYOND 5.0       /* as many clusters expected beyond the quantile make it known for sure */
 #define TRUST 5.0             /* limits' worth of nests that stood, granted to each side before anything is known */
+#define MOST_SURPRISE 3.5     /* nats; one cluster alone, however large, is not a patient whale */
+#define NAT 256.0             /* steps of a peak to the nat */
+#define LN2 0.69314718055994531
 #define HOLD 0.5              /* a nest ends below this share of the limit */
 
 static inline double whale_parameter(const cwts_block *k, u32 name) { return (double)k->config.parameter[name]; }
@@ -51,6 +55,17 @@ static void sizes_find(cwts_sizes *h, double share) {
     while (h->bin < CWTS_SIZE_BINS - 1 && h->below + h->mass[h->bin] < want) h->below += h->mass[h->bin++];
     double low = bin_edge((i64)h->bin), high = bin_edge((i64)h->bin + 1), mass = h->mass[h->bin];
     h->limit = mass > 0.0 ? low + (high - low) * clamp((want - h->below) / mass, 0.0, 1.0) : low;
+}
+
+/* -ln of the share of sizes that are as large, by bins: one nat on average, whatever the sizes. Those of the smaller half get what such
+ * get on average: nobody walks that far for them. */
+static double sizes_surprise(const cwts_sizes *h, double size) {
+    u64 bin = size_bin(size), at = h->bin;
+    double tail = h->total - h->below, half = 0.5 * h->total, least = 1e-3 * h->total; /* least: beyond MOST_SURPRISE */
+    while (at > bin && tail < half) tail += h->mass[--at];
+    while (at < bin && tail > least) tail -= h->mass[at++];
+    if (tail >= half) return 1.0 - LN2;
+    return clamp(-logarithm((tail > least ? tail : least) / h->total), 0.0, MOST_SURPRISE);
 }
 
 /* ---- time and signals --------------------------------------------------------------------------------------------- */
@@ -97,10 +112,52 @@ static inline double whale_notional(const cwts_block *k, i64 price, double qty) 
     return k->config.contract == CWTS_INVERSE ? qty : qty * (double)price; /* inverse: a contract is worth what it is worth */
 }
 
+static void excursion_end(cwts_block *k, cwts_excursion *e) {
+    cwts_sizes *peaks = &k->whale.peaks;
+    sizes_age(peaks, whale_parameter(k, CWTS_P_WHALE_MEMORY));
+    sizes_add(peaks, e->peak * NAT);
+    sizes_find(peaks, whale_parameter(k, CWTS_P_WHALE_QUANTILE));
+    if ((double)peaks->count < whale_parameter(k, CWTS_P_WHALE_LEAST)) peaks->limit = 0.0;
+    *e = (cwts_excursion){0};
+}
+
+static inline int excursion_is_over(const cwts_block *k, const cwts_excursion *e, i64 now) {
+    return e->clusters && now - e->last_ns > whale_ns(k, CWTS_P_WHALE_PATIENT_S, 1e9);
+}
+
+/* A cluster has ended: its side takes more than usual, or not. Only a new peak counts: what comes after the highest is no longer the
+ * whale's. What a cluster has told the pressure by itself is not told again. */
+static void excursion_cluster(cwts_block *k, const cwts_cluster *c) {
+    cwts_whale *w = &k->whale;
+    u32 side = c->aggressor > 0 ? CWTS_BID : CWTS_ASK;
+    cwts_excursion *e = &w->excursion[side];
+    if (w->clusters.limit <= 0.0) return;
+    if (excursion_is_over(k, e, c->first_ns)) excursion_end(k, e);
+    if (!e->clusters++) e->first_ns = c->first_ns;
+    e->last_ns = c->last_ns;
+    e->size += c->counted > 0.0 ? 0.0 : c->size;
+    e->score += sizes_surprise(&w->clusters, c->size) - whale_parameter(k, CWTS_P_WHALE_USUAL);
+    double limit = w->peaks.limit / NAT;
+    if (e->score <= 0.0 || (limit > 0.0 && e->score < e->peak - limit)) {
+        excursion_end(k, e);
+        return;
+    }
+    if (e->score <= e->peak) return;
+    e->peak = e->score;
+    double counts = e->size / w->clusters.limit;
+    if (limit <= 0.0 || e->peak <= limit || counts <= 1.0 || counts <= e->counted) return;
+    whale_decay(k);
+    w->patient += e->counted <= 0.0;
+    w->side[side].flow += clamp(counts - e->counted, 0.0, MOST_LIMITS);
+    e->counted = counts;
+    whale_signals(k);
+}
+
 static void cluster_close(cwts_block *k, cwts_cluster *c) {
     cwts_whale *w = &k->whale;
     if (!c->prints) return;
     if (c->counted > 0.0) w->whale[w->whales++ & (CWTS_WHALES - 1)] = *c;
+    excursion_cluster(k, c);
     sizes_age(&w->clusters, whale_parameter(k, CWTS_P_WHALE_MEMORY));
     sizes_add(&w->clusters, c->size);
     sizes_find(&w->clusters, whale_parameter(k, CWTS_P_WHALE_QUANTILE));
@@ -300,8 +357,10 @@ static void whale_look(cwts_block *k, u32 side, i64 now) {
 static void whale_second(cwts_block *k) {
     cwts_whale *w = &k->whale;
     i64 now = whale_time(w, k->header.now_ns);
-    for (u32 side = 0; side < 2; side++)
+    for (u32 side = 0; side < 2; side++) {
         if (!cluster_goes_on(k, &w->open[side], now, 0)) cluster_close(k, &w->open[side]);
+        if (excursion_is_over(k, &w->excursion[side], now)) excursion_end(k, &w->excursion[side]);
+    }
     if (!k->sync.synced) {
         if (w->synced_ns) whale_forget(k);
     } else {

@@ -16,9 +16,13 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from oracle.book import Oracle
 
 SECOND = 1_000_000_000
+MOST_SURPRISE = 3.5
+STEPS_OF_NAT = 256
 TOP, NESTS, PLACES, MOST = 32, 8, 64, 10.0
 JUDGE_NS = SECOND // 2
 STEPS = 8  # of the histogram, to each power of two
@@ -53,17 +57,30 @@ class Sizes:
         if len(self.size) < self.least or not self.size:
             self.limit = 0.0
             return
-        size = np.maximum(np.array(self.size), 1)
-        mantissa, exponent = np.frexp(size)  # size = mantissa 2^exponent, mantissa in [1/2, 1)
-        bins = np.minimum((exponent - 1) * STEPS + ((2 * mantissa - 1) * STEPS).astype(int), 128 * STEPS - 1)
-        weight = np.exp((np.array(self.step) - self.steps) * math.log1p(1 / self.memory))
-        mass = np.bincount(bins, weight, 128 * STEPS)
+        mass = np.bincount(bins_of(self.size), self._weights(), 128 * STEPS)
         upto = np.cumsum(mass)
         want = self.share * upto[-1]
         at = int(np.searchsorted(upto, want))
         low = 2.0 ** (at // STEPS) * (1 + at % STEPS / STEPS)
         high = 2.0 ** ((at + 1) // STEPS) * (1 + (at + 1) % STEPS / STEPS)
         self.limit = low + (high - low) * (want - (upto[at] - mass[at])) / mass[at]
+
+    def surprise(self, size: float) -> float:
+        """-ln of the share of sizes in its bin or above, at most 3.5; sizes of the smaller half: the mean of those."""
+        weight = self._weights()
+        share = float(weight[bins_of(self.size) >= bins_of([size])].sum() / weight.sum())
+        if share >= 0.5:
+            return 1 - math.log(2)
+        return MOST_SURPRISE if share <= math.exp(-MOST_SURPRISE) else -math.log(share)
+
+    def _weights(self) -> NDArray[np.float64]:
+        return np.exp((np.array(self.step) - self.steps) * math.log1p(1 / self.memory))
+
+
+def bins_of(sizes: list[float]) -> NDArray[np.int64]:
+    mantissa, exponent = np.frexp(np.maximum(np.array(sizes), 1))  # size = mantissa 2^exponent, mantissa in [1/2, 1)
+    bins: NDArray[np.int64] = (exponent - 1) * STEPS + ((2 * mantissa - 1) * STEPS).astype(int)
+    return np.minimum(bins, 128 * STEPS - 1)
 
 
 @dataclass
@@ -75,6 +92,19 @@ class Cluster:
     size: float = 0.0
     counted: float = 0.0
     prints: int = 0
+
+
+@dataclass
+class Excursion:
+    """Of what a side's clusters surprise by, less the usual; one that never was above 0 has a peak of 0."""
+
+    first_ns: int
+    last_ns: int = 0
+    score: float = 0.0
+    peak: float = 0.0
+    size: float = 0.0
+    counted: float = 0.0
+    clusters: int = 0
 
 
 @dataclass
@@ -124,6 +154,9 @@ class Whale:
         self.levels = Sizes(self.p["nest_memory_s"], self.p["nest_quantile"], 1000)
         self.sides = Side(), Side()  # flow: of buyers, of sellers
         self.open: list[Cluster | None] = [None, None]
+        self.peaks = Sizes(self.p["memory"], self.p["quantile"], self.p["least"])
+        self.excursion: list[Excursion | None] = [None, None]
+        self.patient = 0
         self.whales: list[Cluster] = []
         self.now = self.decayed_ns = self.synced_ns = 0
         self.looked_ns = 0
@@ -161,6 +194,8 @@ class Whale:
         for side in (0, 1):
             if not self._goes_on(self.open[side], 0):
                 self._close(side)
+            if self._is_over(self.excursion[side], self.now):
+                self._end(side)
         if self.book.synced:
             sizes = [float(qty) for side in (0, 1) for _, qty in self._top(side)]
             self.levels.add(*sizes)
@@ -182,9 +217,42 @@ class Whale:
         if cluster := self.open[side]:
             if cluster.counted:
                 self.whales.append(cluster)
+            if self.clusters.limit:
+                self._excursion(side, cluster)
             self.clusters.add(cluster.size)
             self.clusters.find()
         self.open[side] = None
+
+    # -- whales that take little by little --------------------------------------------------------------------------
+
+    def _is_over(self, e: Excursion | None, now: int) -> bool:
+        return e is not None and now - e.last_ns > int(self.p["patient_s"] * SECOND)
+
+    def _end(self, side: int) -> None:
+        if e := self.excursion[side]:
+            self.peaks.add(e.peak * STEPS_OF_NAT)
+            self.peaks.find()
+        self.excursion[side] = None
+
+    def _excursion(self, side: int, c: Cluster) -> None:
+        if self._is_over(self.excursion[side], c.first_ns):
+            self._end(side)
+        e = self.excursion[side] = self.excursion[side] or Excursion(c.first_ns)
+        e.last_ns, e.clusters = c.last_ns, e.clusters + 1
+        e.score += self.clusters.surprise(c.size) - self.p["usual"]
+        e.size += 0 if c.counted else c.size
+        limit = self.peaks.limit / STEPS_OF_NAT
+        if e.score <= 0 or (limit and e.peak - e.score > limit):
+            self._end(side)
+        elif e.score > e.peak:
+            e.peak = e.score
+            limits = e.size / self.clusters.limit
+            if limit and e.peak > limit and limits > max(1, e.counted):
+                self.patient += not e.counted
+                self._decay()
+                self.sides[side].flow += min(limits - e.counted, MOST)
+                e.counted = limits
+                self._signals()
 
     def _notional(self, price: int, qty: float) -> float:
         return qty if self.inverse else qty * price

@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-PARAMETER_COUNT = 61
+PARAMETER_COUNT = 63
 ABI = 2
 MAGIC = 1398036291
 WINDOW = 65536
@@ -83,41 +83,43 @@ class Parameter(IntEnum):
     WHALE_LEAST = 23
     WHALE_GAP_MS = 24
     WHALE_CLUSTER_S = 25
-    WHALE_DECAY_S = 26
-    WHALE_SCALE = 27
-    WHALE_NEST_QUANTILE = 28
-    WHALE_NEST_MEMORY_S = 29
-    WHALE_NEST_WEIGHT = 30
-    WHALE_PERSIST_S = 31
-    WHALE_LOOK_MS = 32
-    WHALE_NEAR_TICKS = 33
-    WHALE_PULL_S = 34
-    WHALE_ICEBERG_RATIO = 35
-    WHALE_ICEBERG_S = 36
-    SOC_WINDOW_MS = 37
-    SOC_MEMORY_S = 38
-    SOC_GAP = 39
-    SOC_SAMPLE = 40
-    SWAN_K_SIGMA = 41
-    SWAN_HORIZON_S = 42
-    SWAN_VOLATILITY_S = 43
-    SWAN_MEMORY_S = 44
-    SWAN_QUANTILE = 45
-    SWAN_ON = 46
-    SWAN_VACUUM_ON = 47
-    SWAN_OFF = 48
-    SWAN_HOLD_S = 49
-    PANARCHY_USUAL_S = 50
-    PANARCHY_SMOOTH_S = 51
-    PANARCHY_FLOW_S = 52
-    PANARCHY_REFILL_S = 53
-    PANARCHY_DWELL_S = 54
-    FIBONACCI_REVERSAL_SIGMA = 55
-    FIBONACCI_HORIZON_S = 56
-    FIBONACCI_TOLERANCE = 57
-    ANTIFRAGILITY_SIGMA = 58
-    ANTIFRAGILITY_HORIZON_S = 59
-    ANTIFRAGILITY_MEMORY_S = 60
+    WHALE_USUAL = 26
+    WHALE_PATIENT_S = 27
+    WHALE_DECAY_S = 28
+    WHALE_SCALE = 29
+    WHALE_NEST_QUANTILE = 30
+    WHALE_NEST_MEMORY_S = 31
+    WHALE_NEST_WEIGHT = 32
+    WHALE_PERSIST_S = 33
+    WHALE_LOOK_MS = 34
+    WHALE_NEAR_TICKS = 35
+    WHALE_PULL_S = 36
+    WHALE_ICEBERG_RATIO = 37
+    WHALE_ICEBERG_S = 38
+    SOC_WINDOW_MS = 39
+    SOC_MEMORY_S = 40
+    SOC_GAP = 41
+    SOC_SAMPLE = 42
+    SWAN_K_SIGMA = 43
+    SWAN_HORIZON_S = 44
+    SWAN_VOLATILITY_S = 45
+    SWAN_MEMORY_S = 46
+    SWAN_QUANTILE = 47
+    SWAN_ON = 48
+    SWAN_VACUUM_ON = 49
+    SWAN_OFF = 50
+    SWAN_HOLD_S = 51
+    PANARCHY_USUAL_S = 52
+    PANARCHY_SMOOTH_S = 53
+    PANARCHY_FLOW_S = 54
+    PANARCHY_REFILL_S = 55
+    PANARCHY_DWELL_S = 56
+    FIBONACCI_REVERSAL_SIGMA = 57
+    FIBONACCI_HORIZON_S = 58
+    FIBONACCI_TOLERANCE = 59
+    ANTIFRAGILITY_SIGMA = 60
+    ANTIFRAGILITY_HORIZON_S = 61
+    ANTIFRAGILITY_MEMORY_S = 62
 
 
 class Exchange(IntEnum):
@@ -762,6 +764,14 @@ CLUSTER = np.dtype(
         "itemsize": 64,
     }
 )
+EXCURSION = np.dtype(
+    {
+        "names": ["first_ns", "last_ns", "score", "peak", "size", "counted", "clusters", "spare"],
+        "formats": ["<i8", "<i8", "<f8", "<f8", "<f8", "<f8", "<u8", "<u8"],
+        "offsets": [0, 8, 16, 24, 32, 40, 48, 56],
+        "itemsize": 64,
+    }
+)
 NEST = np.dtype(
     {
         "names": [
@@ -807,12 +817,15 @@ WHALE = np.dtype(
             "decayed_ns",
             "synced_ns",
             "whales",
+            "patient",
             "spare",
             "open",
+            "excursion",
             "whale",
             "side",
             "clusters",
             "levels",
+            "peaks",
         ],
         "formats": [
             "<i8",
@@ -820,15 +833,18 @@ WHALE = np.dtype(
             "<i8",
             "<i8",
             "<u8",
-            ("<u8", (3,)),
+            "<u8",
+            ("<u8", (2,)),
             (CLUSTER, (2,)),
+            (EXCURSION, (2,)),
             (CLUSTER, (16,)),
             (WHALE_SIDE, (2,)),
             SIZES,
             SIZES,
+            SIZES,
         ],
-        "offsets": [0, 8, 16, 24, 32, 40, 64, 192, 1216, 7744, 16000],
-        "itemsize": 24256,
+        "offsets": [0, 8, 16, 24, 32, 40, 48, 64, 192, 320, 1344, 7872, 16128, 24384],
+        "itemsize": 32640,
     }
 )
 SOC = np.dtype(
@@ -1690,22 +1706,22 @@ BLOCK = np.dtype(
             1792,
             18304,
             141504,
-            165760,
-            169152,
-            175744,
+            174144,
+            177536,
             184128,
-            186752,
-            187200,
-            214656,
-            218560,
-            415232,
-            2531200,
-            3055488,
-            3057088,
-            3057728,
-            3091008,
-            3092672,
+            192512,
+            195136,
+            195584,
+            223040,
+            226944,
+            423616,
+            2539584,
+            3063872,
+            3065472,
+            3066112,
+            3099392,
+            3101056,
         ],
-        "itemsize": 3093184,
+        "itemsize": 3101568,
     }
 )
