@@ -7,15 +7,23 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One number that a person may set: its default, its range, its unit, and what it means."""
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """What a number that a person may set can be: `low` to `high`, in which unit, and what it means."""
 
-    default: float
     low: float
     high: float
     unit: str
     what: str
+    above: bool = False  # `low` itself is not allowed
+    looser: str = ""  # "higher" or "lower": it limits risk, and in this direction more is risked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter(Range):
+    """One that the engine can change while it runs."""
+
+    default: float
 
 
 def _load() -> dict[str, Parameter]:
