@@ -118,7 +118,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.capital is not None and not (self.capital.is_finite() and 0 < self.capital <= Decimal(10**9)):
-            raise InputError(f"the capital must be above 0 and at most 1,000,000,000, not {self.capital}")
+            raise InputError(f"the capital must be {FIELDS['capital']}, not {self.capital}")
         for name, limits in FIELDS.items():
             if name != "capital" and (value := getattr(self, name)) is not None:
                 _within(name, value, limits)
@@ -135,10 +135,9 @@ class Settings:
 
 
 def _within(name: str, value: float, limits: Range) -> None:
-    low, high = limits.low, limits.high
-    if not (math.isfinite(value) and low <= value <= high and not (limits.above and value == low)):
-        least = "above" if limits.above else "at least"
-        raise InputError(f"{name} must be {least} {low:.15g} and at most {high:.15g}, not {value:.15g}")
+    below = value <= limits.low if limits.above else value < limits.low
+    if not math.isfinite(value) or below or value > limits.high:
+        raise InputError(f"{name} must be {limits}, not {value:.15g}")
 
 
 def capital_of(instrument: Instrument, settings: Settings, reference_price: Decimal | None) -> Decimal:

@@ -18,6 +18,9 @@ class Range:
     above: bool = False  # `low` itself is not allowed
     looser: str = ""  # "higher" or "lower": it limits risk, and in this direction more is risked
 
+    def __str__(self) -> str:
+        return f"{'above' if self.above else 'from'} {self.low:.15g} to {self.high:.15g}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter(Range):

@@ -6,6 +6,7 @@ import struct
 import tomllib
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def settings_from(args: argparse.Namespace) -> Settings:
 
 def settings_of(named: dict[str, Any]) -> Settings:
     """Settings by name: fields of Settings, weights.FEATURE, and parameters by their own names. Raises InputError."""
-    from cwts.config import FIELDS, Settings  # with NumPy, which reading a command line does not wait for
+    from cwts.config import FIELDS, WEIGHT, Settings  # with NumPy, which reading a command line does not wait for
     from cwts.parameters import PARAMETERS
 
     values: dict[str, Any] = {}
@@ -53,7 +54,8 @@ def settings_of(named: dict[str, Any]) -> Settings:
                 known = ", ".join([*FIELDS, "weights.NAME", *PARAMETERS])
                 raise InputError(f"no setting {name!r}: expected one of {known}")
         except (TypeError, ValueError, OverflowError, InvalidOperation):
-            raise InputError(f"{name}: a number is expected, not {value!r}") from None
+            limits = FIELDS.get(name) or PARAMETERS.get(name) or WEIGHT
+            raise InputError(f"{name}: a number {limits} is expected, not {value!r}") from None
     if weights:
         values["weights"] = weights
     return Settings(**values, parameters=parameters)
@@ -90,7 +92,8 @@ def read_settings(path: str | None, given: list[str]) -> Settings:
 # -- the other way round: settings as names, as a file, and as commands for an engine that runs ----------------------
 
 
-def listed() -> list[dict[str, Any]]:
+@cache
+def listed() -> tuple[dict[str, Any], ...]:
     """All settings, a row each: its name, group, default (None: unset), range, unit and meaning.
 
     `now`: an engine that runs takes it at once; otherwise it counts from the next session on.
@@ -105,7 +108,7 @@ def listed() -> list[dict[str, Any]]:
         *((f"weights.{feature.name}", "weights", WEIGHT) for feature in Feature),
     ]
     usual, now = Settings(), {"enter", "exit", *PARAMETERS}
-    return [
+    return tuple(
         {
             "name": name,
             "group": group,
@@ -119,7 +122,7 @@ def listed() -> list[dict[str, Any]]:
             "now": name in now,
         }
         for name, group, limits in ranges
-    ]
+    )
 
 
 def value_of(settings: Settings, name: str) -> float | str | None:
@@ -161,8 +164,7 @@ def with_setting(settings: Settings, name: str, value: object) -> Settings:
     if name.startswith("weights."):
         named |= {f"weights.{each}": weight for each, weight in settings.weights.items()}
         value = value_of(Settings(), name) if value is None else value
-    if value is None:
-        settings_of({name: 1})  # it must exist
+    if value is None and name in (row["name"] for row in listed()):
         named.pop(name, None)
     else:
         named[name] = value
