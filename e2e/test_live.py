@@ -227,7 +227,7 @@ def test_settings_count_live_at_once_or_from_the_next_session_on(live: Live) -> 
     state = live.trader.until(lambda state: state["messages"] > seen + 50)
     assert (state["status"], state["malformed"]) == ("live", 0)
     live.equal()
-    live.go("binance-usdm")
+    assert live.ask("binance-usdm") is None
     live.trader.shows("#account", "250.0000 USDT")
     told = live.trader.run("cwts.set('enter', null).then(() => cwts.set('capital', null))")
     assert (told["changed"], told["pending"]) == ({}, ["capital"])

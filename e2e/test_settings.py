@@ -189,6 +189,7 @@ def test_what_the_engine_cannot_change_while_it_runs_says_so(trader: Trader) -> 
     trader.page.keyboard.press(",")
     enter(trader, "capital", "250")
     trader.until(lambda _: "Not yet" in words(trader, "capital"))
+    assert "from the next session on" in trader.text("#setting-capital-range")
     assert told(trader)["pending"] == ["capital"]
     trader.page.keyboard.press("Escape")
     trader.page.keyboard.press("r")
@@ -320,6 +321,10 @@ def test_what_was_kept_and_is_no_longer_right_is_left_out_and_said(new: Callable
     trader = new(script=f"localStorage.setItem('settings', {json.dumps(kept)})")
     assert told(trader)["changed"] == {"enter": 0.5}
     assert told(trader)["networks"] == "shipped"
+    said = trader.run("document.getElementById('notes-list').textContent")
+    assert "A kept setting is left out: swan.on must be from 0.001 to 1, not 9." in said
+    assert "The kept networks are left out, the shipped ones run: w.json: not JSON" in said
+    assert "Differs from the defaults: enter 0.5; permits more risk: enter." in said
 
 
 @pytest.mark.parametrize("kept", ["{", "3", '{"values": 3}'])

@@ -163,7 +163,7 @@ function open(market) {
 /** What is to be known about the session, what was set among it. */
 function notes() {
   const changed = settings.words();
-  const all = [...(shown?.opened.notes ?? []), ...(changed ? [changed] : [])];
+  const all = [...(shown?.opened.notes ?? []), ...session.settings.leftOut, ...(changed ? [changed] : [])];
   byId("notes-list").replaceChildren(...all.map((note) => make("li", "", `${note[0].toUpperCase()}${note.slice(1)}.`)));
 }
 

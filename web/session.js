@@ -179,7 +179,7 @@ export class Session {
       current();
       this.market = new Market(opened, options.title ?? name);
       this.#points();
-      this.settings.refresh();
+      this.settings.refresh().catch(() => {});
       this.newestAt = clock();
       this.phase = "running";
       played = new Promise((resolve, reject) => {
@@ -259,7 +259,7 @@ export class Session {
       opened.survey.first_ns = clock() * 1e6;
       this.market = new Market(opened, origin ? `simulated at ${new URL(origin).host}` : "live");
       this.#points();
-      this.settings.refresh();
+      this.settings.refresh().catch(() => {});
       this.newestAt = clock();
       this.phase = "running";
       const { port1, port2 } = new MessageChannel();

@@ -40,6 +40,8 @@ export class Settings {
     };
     /** The person's own networks, if they run. @type {File | null} */
     this.own = null;
+    /** What was kept and is no longer right. @type {string[]} */
+    this.leftOut = [];
     /** Whether this browser keeps them for the next time. */
     this.keeps = true;
   }
@@ -47,14 +49,15 @@ export class Settings {
   /** The engine is there. @param {Row[]} rows @param {Chosen} chosen */
   open(rows, chosen) {
     this.rows = rows;
+    this.leftOut = chosen.notes;
     const was = kept();
     if (chosen.networks === "own" && was) this.own = { name: was.name ?? "", text: was.text ?? "" };
     this.#take(chosen);
   }
 
   /** What counts from the next session on depends on the one that runs. */
-  refresh() {
-    return this.#choose({});
+  async refresh() {
+    this.#take(await this.ask("choose", [{}]));
   }
 
   /** @param {string} name @param {number | string | null} value null: as by default @returns {Promise<Chosen>} rejects if it is refused */

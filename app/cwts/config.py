@@ -67,17 +67,19 @@ def _range(low: float, high: float, unit: str, what: str, *, above: bool = False
 
 # What each number in Settings can be, and what it means.
 FIELDS = {
-    "enter": _range(0, 1, "|score|", "that opens a position", above=True, looser="lower"),
-    "exit": _range(0, 1, "score", "against the position that closes it", looser="higher"),
+    "enter": _range(
+        0, 1, "score", "a score of at least this, up or down, opens a position", above=True, looser="lower"
+    ),
+    "exit": _range(0, 1, "score", "a score of at least this against the position closes it", looser="higher"),
     "capital": _range(
         0, 1e9, "settlement asset", "the paper account at the start; unset: 1000 quote units' worth", above=True
     ),
-    "order_share": _range(0, 1, "share", "of the capital, that one order aims for", above=True, looser="higher"),
+    "order_share": _range(0, 1, "share", "what one order aims for, of the capital", above=True, looser="higher"),
     "max_loss_share": _range(
-        0, 1, "share", "of the capital: such a loss closes the position and halts", above=True, looser="higher"
+        0, 1, "share", "a loss of so much of the capital closes the position and halts", above=True, looser="higher"
     ),
     "max_spread_bp": _range(0, 10_000, "bp", "a wider spread opens nothing", looser="higher"),
-    "max_slippage_bp": _range(0, 10_000, "bp", "beyond the touch, that an order may pay", looser="higher"),
+    "max_slippage_bp": _range(0, 10_000, "bp", "what an order may pay beyond the touch", looser="higher"),
     "order_latency_s": _range(0, 1e6, "s", "from decision to the exchange's book"),
     "cooldown_s": _range(0, 1e6, "s", "between an exit and the next entry", looser="lower"),
     "max_hold_s": _range(0, 1e6, "s", "a position held for so long is closed", above=True, looser="higher"),

@@ -143,7 +143,7 @@ export class SettingsSheet {
     if (row.default === null) input.placeholder = "unset";
     const label = make("label", "", row.name);
     label.htmlFor = id;
-    const [what, range, words] = [make("p", "quiet what", row.what), make("span", "quiet range number", rangeOf(row)), make("p", "words")];
+    const [what, range, words] = [make("p", "quiet what", row.what), make("span", "quiet range", rangeOf(row)), make("p", "words")];
     what.id = `${id}-what`;
     range.id = `${id}-range`;
     words.id = `${id}-words`;
