@@ -67,10 +67,8 @@ def _range(low: float, high: float, unit: str, what: str, *, above: bool = False
 
 # What each number in Settings can be, and what it means.
 FIELDS = {
-    "enter": _range(
-        0, 1, "score", "a score of at least this, up or down, opens a position", above=True, looser="lower"
-    ),
-    "exit": _range(0, 1, "score", "a score of at least this against the position closes it", looser="higher"),
+    "enter": _range(0, 1, "score", "from this score on, up or down, a position is opened", above=True, looser="lower"),
+    "exit": _range(0, 1, "score", "from this score against it on, a position is closed", looser="higher"),
     "capital": _range(
         0, 1e9, "settlement asset", "the paper account at the start; unset: 1000 quote units' worth", above=True
     ),
