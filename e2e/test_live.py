@@ -219,6 +219,20 @@ def test_the_kill_switch_works_live(live: Live) -> None:
     live.trader.until(lambda state: state["status"] == "live")
 
 
+def test_settings_count_live_at_once_or_from_the_next_session_on(live: Live) -> None:
+    live.go("binance-usdm")
+    told = live.trader.run("cwts.set('enter', 1).then(() => cwts.set('capital', 250))")
+    assert (told["running"]["enter"], told["pending"]) == (1, ["capital"])
+    seen = live.trader.state()["messages"]
+    state = live.trader.until(lambda state: state["messages"] > seen + 50)
+    assert (state["status"], state["malformed"]) == ("live", 0)
+    live.equal()
+    assert live.ask("binance-usdm") is None
+    live.trader.shows("#account", "250.0000 USDT")
+    told = live.trader.run("cwts.set('enter', null).then(() => cwts.set('capital', null))")
+    assert (told["changed"], told["pending"]) == ({}, ["capital"])
+
+
 # -- what goes wrong --------------------------------------------------------------------------------------------------
 
 LATE = {"kind": "late_snapshot", "seconds": 0.6}

@@ -158,7 +158,7 @@ def test_the_kill_switch_flattens_a_paused_recording(trader: Trader) -> None:
 
 
 def test_a_key_right_after_a_dialog_closed_is_the_pages(trader: Trader) -> None:
-    """Until the next frame the focus stays in the closed dialog: a letter typed then must neither be lost nor be two."""
+    """Until the next frame the focus stays in the closed dialog: a letter typed then must not be lost."""
     trader.page.keyboard.press("o")
     trader.page.focus("#open-symbol")
     trader.run("""() => {

@@ -13,6 +13,7 @@ import { attribute, byId, make, text } from "./view/dom.js";
 import { Ladder } from "./view/ladder.js";
 import { Chooser, ConnectionsPanel, trouble } from "./view/live.js";
 import { NetworksPanel } from "./view/networks.js";
+import { SettingsSheet } from "./view/settings.js";
 import { AccountPanel, DecisionPanel, EnginePanel, OrdersPanel, SignalsPanel, TapePanel, WhalesPanel } from "./view/panels.js";
 
 /** @typedef {import("./snapshot.js").Snapshot} Snapshot */
@@ -47,6 +48,7 @@ const screen = new Latency();
 const session = new Session({
   progress: showProgress,
   changed: touch,
+  settings: reset,
   point: (time, mid, equity, score, drawn) => {
     chart.add(time, mid, equity, score, drawn);
     whales.add(time, drawn);
@@ -54,6 +56,7 @@ const session = new Session({
 });
 
 const networks = new NetworksPanel(session, say);
+const settings = new SettingsSheet(session);
 
 /** @type {Market | null} */
 let shown = null;
@@ -153,8 +156,24 @@ function open(market) {
   networks.open();
   text(byId("symbol"), market.symbol);
   text(byId("engine-name"), `${session.engineName}${session.shared ? "" : ", without shared memory"}`);
-  byId("notes-list").replaceChildren(...market.opened.notes.map((note) => make("li", "", `${note[0].toUpperCase()}${note.slice(1)}.`)));
+  notes();
   document.title = `${market.symbol} · CWTS`;
+}
+
+/** What is to be known about the session, what was set among it. */
+function notes() {
+  const changed = settings.words();
+  const all = [...(shown?.opened.notes ?? []), ...session.settings.leftOut, ...(changed ? [changed] : [])];
+  byId("notes-list").replaceChildren(...all.map((note) => make("li", "", `${note[0].toUpperCase()}${note.slice(1)}.`)));
+}
+
+/** Settings have changed, or are heard of for the first time. */
+function reset() {
+  settings.draw();
+  if (shown && shown === session.market) decision.open(shown);
+  notes();
+  const [note] = session.settings.chosen.notes;
+  if (note) say(note);
 }
 
 /**
@@ -275,6 +294,7 @@ byId("kill").addEventListener("click", kill);
 byId("theme").addEventListener("click", switchTheme);
 byId("stop").addEventListener("click", stop);
 byId("live").addEventListener("click", () => chooser.show());
+byId("settings").addEventListener("click", () => settings.show());
 byId("help").addEventListener("click", () => dialog("help-dialog").showModal());
 byId("open").addEventListener("click", () => dialog("open-dialog").showModal());
 for (const button of document.querySelectorAll("[data-speed]")) {
@@ -327,6 +347,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "r" || event.key === "R") again();
   else if (event.key === "n" || event.key === "N") networks.toggle();
   else if (event.key === "Escape" && networks.cancel()) return;
+  else if (event.key === ",") settings.show();
   else if (event.key === "t" || event.key === "T") switchTheme();
   else if (event.key === "?") dialog("help-dialog").showModal();
   else return;
@@ -471,6 +492,7 @@ function state() {
     books: session.health?.books ?? [],
     lost: session.health?.lost ?? 0,
     notes: session.notes.map(({ text }) => text),
+    settings: settings.state(),
     latency: { queue: pair("queue"), feed: pair("feed"), total: pair("total"), screen: { p50: screen50, p99: screen99 } },
     heapBytes: shot?.number("heapBytes") ?? 0,
   };
@@ -490,6 +512,13 @@ Object.defineProperty(globalThis, "cwts", {
     stop: () => session.stop(),
     halt: () => session.halt(),
     resume: () => session.resume(),
+    /** A setting by its name, for example "whale.quantile"; null: as by default. Resolves to what `state().settings` is then. */
+    set: (/** @type {string} */ name, /** @type {number | string | null} */ value) => session.settings.set(name, value).then(() => settings.state()),
+    /** Which networks run: "shipped", "none", or a weights file. */
+    setNetworks: async (/** @type {"shipped" | "none" | File} */ which) => {
+      await session.settings.networks(which instanceof File ? { name: which.name, text: await which.text() } : which);
+      return settings.state();
+    },
     /** As the button does: `rows`, `t` (ms) and `mid`, `answers` (five a row), `by`, `ms`, and how far the GPU's were from SIMD's (`worst`). */
     networks: () => networks.run(),
   }),

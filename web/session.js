@@ -6,6 +6,7 @@ import { Market, VENUES } from "./market.js";
 import { createMirror, MirrorReader } from "./mirror.js";
 import { clock, createRing, knock, resetRing } from "./ring.js";
 import { Caller, oneLine, Refusal } from "./rpc.js";
+import { kept, Settings } from "./settings.js";
 import { Snapshot } from "./snapshot.js";
 
 /** @typedef {"loading" | "replay" | "live" | "stale" | "stopped" | "error"} Status */
@@ -43,7 +44,7 @@ export function worker(name) {
 }
 
 export class Session {
-  /** @param {{progress: (which: "engine" | "recording", share: number, what: string) => void, changed: () => void, point: import("./mirror.js").Point}} hear */
+  /** @param {{progress: (which: "engine" | "recording", share: number, what: string) => void, changed: () => void, settings: () => void, point: import("./mirror.js").Point}} hear */
   constructor(hear) {
     this.hear = hear;
     /** Shared memory, or messages where the page is not cross-origin isolated. */
@@ -85,6 +86,10 @@ export class Session {
     this.engine.knock = () => {
       if (this.ring) knock(this.ring);
     };
+    this.settings = new Settings(async (method, values) => {
+      await this.ready;
+      return this.engine.call(method, values);
+    }, (chosen) => this.#chosen(chosen));
     /** @type {Promise<void>} */
     this.ready = this.#start();
   }
@@ -102,10 +107,11 @@ export class Session {
   async #start() {
     const { port1, port2 } = new MessageChannel();
     const [told] = await Promise.all([
-      this.engine.call("init", [{ shared: this.memory }, port1], [port1]),
+      this.engine.call("init", [{ shared: this.memory, kept: kept() }, port1], [port1]),
       this.feed.call("init", [port2], [port2]),
     ]);
     this.engineName = told.engine;
+    this.settings.open(told.settings, told.chosen);
     this.hear.progress("engine", 1, "the recording");
   }
 
@@ -118,6 +124,13 @@ export class Session {
     else if (event.networks !== undefined) this.networksProgress(event.networks.share, event.networks.what);
     else if (event.failed !== undefined) this.#fail(new Refusal(event.failed));
     else if (event.ended) this.#ended();
+  }
+
+  /** Settings have changed. @param {import("./settings.js").Chosen} chosen */
+  #chosen({ enter, exit }) {
+    if (this.market && this.phase !== "loading" && enter !== null && exit !== null) Object.assign(this.market, { enter, exit });
+    this.hear.settings();
+    this.hear.changed();
   }
 
   #ended() {
@@ -166,6 +179,7 @@ export class Session {
       current();
       this.market = new Market(opened, options.title ?? name);
       this.#points();
+      this.settings.refresh().catch(() => {});
       this.newestAt = clock();
       this.phase = "running";
       played = new Promise((resolve, reject) => {
@@ -245,6 +259,7 @@ export class Session {
       opened.survey.first_ns = clock() * 1e6;
       this.market = new Market(opened, origin ? `simulated at ${new URL(origin).host}` : "live");
       this.#points();
+      this.settings.refresh().catch(() => {});
       this.newestAt = clock();
       this.phase = "running";
       const { port1, port2 } = new MessageChannel();

@@ -1,4 +1,4 @@
-"""The Python side of the page's engine worker: one engine, its buffers, a live session, and answers as JSON text.
+"""The Python side of the page's engine worker: one engine, settings, buffers, a live session; answers as JSON text.
 
 Bytes cross by address: the worker writes frames straight into buffers allocated here and reads the block in place: no
 message ever becomes a Python `str`. A recording is a file that the worker mounts at `FILE`: it is read in pieces and
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal, InvalidOperation
@@ -35,9 +36,21 @@ from cwts.exchanges import (
 from cwts.exchanges.base import DROP, as_json
 from cwts.instruments import guess_instrument
 from cwts.kernel import Engine, layout, plain
+from cwts.networks import card_words, command_frames, load, load_payloads, parse, replace_payloads
 from cwts.recorder import FrameRecording
 from cwts.recording import Recording, Survey
 from cwts.replay import Setup, prepare
+from cwts.settings import (
+    change_payloads,
+    differing,
+    listed,
+    loosened,
+    parse_settings,
+    settings_of,
+    value_of,
+    with_setting,
+    write_settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,6 +61,7 @@ if TYPE_CHECKING:
     from cwts.instruments import Instrument
 
 FILE = Path("/recording/file")
+OWN_NETWORKS = Path(tempfile.gettempdir()) / "own-networks.json"  # the person's weights file, in Pyodide's memory
 PIECE_BYTES = 256 << 10
 INPUT_BYTES = 1 << 21  # LARGEST_BYTES of ring.js, and so several times what the worker feeds in one call
 
@@ -64,6 +78,10 @@ _engine: Engine | None = None
 _setup: Setup | None = None  # of the recording that is open
 _live: Live | None = None
 _pieces: Iterator[bytes | bytearray] | None = None
+_settings = Settings()  # what the person has chosen
+_begun = _settings  # what the session that is open began with
+_own_name = ""  # of the person's weights file
+_card: list[str] | None = None  # of the chosen networks, once somebody asks
 
 
 class _Watched(Recording):
@@ -99,7 +117,7 @@ def open_recording(name: str, exchange: str, symbol: str, watch: Callable[[float
 
     `known`: the survey as JSON, if somebody has made it before (the site's builder, of the recordings that it bundles).
     """
-    global _engine, _setup, _pieces
+    global _engine, _setup, _pieces, _begun
     _setup = None
     try:
         recording = _Watched(FILE, name=name)
@@ -108,9 +126,9 @@ def open_recording(name: str, exchange: str, symbol: str, watch: Callable[[float
             fields = json.loads(known)
             price = fields["reference_price"]
             recording.known = Survey(**{**fields, "reference_price": Decimal(price) if price is not None else None})
-        setup = prepare(recording, exchange, symbol)
+        setup = prepare(recording, exchange, symbol, settings=_settings)
         _engine, resumed = setup.engine_for(recording)
-        _setup = setup
+        _setup, _begun = setup, _settings
     except CwtsError as error:
         return json.dumps({"error": str(error)})
     _pieces = None
@@ -199,6 +217,126 @@ def book(depth: int) -> str:
 def book_sha256() -> str:
     """The book as one number: prices and quantities as text, best first."""
     return _engine.book_sha256() if _engine is not None else hashlib.sha256().hexdigest()
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+
+def settings_list() -> str:
+    """All settings as JSON: the rows of `cwts.settings.listed`."""
+    return json.dumps(listed())
+
+
+def choose(wish: str) -> str:
+    """Changes settings or networks: for the sessions to come, and in the engine that runs as far as it can.
+
+    `wish`, JSON: any of `set` (name to value; null: as by default), `file` (the text of a settings file, which replaces
+    them all; `name` is its name), `reset`, `networks` ("shipped", "none" or "own", with `name` and `text`), and `kept`
+    (`values` and `networks`, as the page kept them: what is no longer right is left out, and `notes` say so). Returns
+    what is chosen then, or an error, after which nothing has changed.
+    """
+    wanted = json.loads(wish)
+    notes: list[str] = []
+    try:
+        if "kept" in wanted:
+            notes = _restore(wanted["kept"])
+        if "networks" in wanted:
+            _choose_networks(wanted["networks"], wanted.get("name", ""), wanted.get("text", ""))
+        settings = _settings
+        if "reset" in wanted:
+            settings = replace(Settings(), networks=settings.networks)
+        if "file" in wanted:
+            named = parse_settings(wanted["file"], wanted["name"])
+            try:
+                settings = replace(settings_of(named), networks=settings.networks)
+            except InputError as error:
+                raise InputError(f"{wanted['name']}: {error}") from None
+        for name, value in wanted.get("set", {}).items():
+            settings = with_setting(settings, name, value)
+        _take(settings)
+    except CwtsError as error:
+        return json.dumps({"error": str(error)})
+    return json.dumps(_chosen() | {"notes": notes})
+
+
+def settings_file() -> str:
+    """What is not as by default, as a file for `--settings`."""
+    return write_settings(_settings)
+
+
+def _chosen() -> dict[str, Any]:
+    """`pending`: what the open session began with otherwise, and cannot change. `enter`, `exit`: the engine's own."""
+    global _card
+    if _card is None:
+        _card = [] if _settings.networks == "none" else card_words(load(*_file_of(_settings.networks)))
+    rows = listed()
+    begun = [row["name"] for row in rows if not row["now"] and _engine is not None]
+    config = None if _engine is None else _engine.view["config"]
+    return {
+        "changed": differing(_settings),
+        "values": {row["name"]: value_of(_settings, row["name"]) for row in rows},
+        "pending": [name for name in begun if value_of(_begun, name) != value_of(_settings, name)],
+        "loosened": loosened(_settings),
+        "networks": _which(),
+        "networksName": _own_name if _which() == "own" else "",
+        "card": _card,
+        "enter": None if config is None else float(config["enter"]),
+        "exit": None if config is None else float(config["exit"]),
+    }
+
+
+def _which() -> str:
+    return _settings.networks if _settings.networks in ("shipped", "none") else "own"
+
+
+def _file_of(networks: str) -> tuple[()] | tuple[str]:
+    return () if networks == "shipped" else (networks,)
+
+
+def _take(settings: Settings, networks: tuple[bytes, ...] = ()) -> None:
+    """From here on these are chosen; the engine that runs hears it as frames, as a recording of it would have them."""
+    global _settings
+    payloads = (*change_payloads(_settings, settings), *networks)
+    if _engine is not None and payloads:
+        events = _engine.feed(command_frames(payloads, int(_engine.view["header"]["now_ns"])))
+        assert not events & layout.Event.MALFORMED, "the kernel and the settings disagree about a range"
+    _settings = settings
+
+
+def _choose_networks(which: str, name: str, text: str) -> None:
+    global _own_name, _card, _setup
+    if which == "own":
+        parse(text, name)
+        OWN_NETWORKS.write_text(text, encoding="utf-8")
+        _own_name, which = name, str(OWN_NETWORKS)
+    elif which not in ("shipped", "none"):
+        raise InputError(f"no networks {which!r}: expected shipped, none or a weights file")
+    _take(replace(_settings, networks=which), replace_payloads(which))
+    _card = None
+    if _setup is not None and Recording(FILE)._as_frames() is None:  # noqa: SLF001
+        _setup = replace(_setup, start=load_payloads(which))  # for `History`; a recording of frames has its own
+
+
+def _restore(kept: Any) -> list[str]:
+    notes: list[str] = []
+    if not isinstance(kept, dict):
+        return ["the kept settings could not be read: the default ones are used"]
+    found = kept.get("values")
+    values = found if isinstance(found, dict) else {}
+    try:
+        _take(settings_of(values))
+    except InputError:
+        for name, value in values.items():
+            try:
+                _take(with_setting(_settings, name, value))
+            except InputError as error:
+                notes.append(f"a kept setting is left out: {error}")
+    try:
+        if (which := kept.get("networks", "shipped")) != "shipped":
+            _choose_networks(which, str(kept.get("name", "weights")), str(kept.get("text", "")))
+    except InputError as error:
+        notes.append(f"the kept networks are left out, the shipped ones run: {error}")
+    return notes
 
 
 # -- live -----------------------------------------------------------------------------------------------------------
@@ -324,12 +462,12 @@ def open_live(
 ) -> str:
     """Makes session and engine for an instrument, from what the exchange answered to `questions`.
 
-    Returns what the page shows. `capital`: a decimal, or nothing for the default.
+    Returns what the page shows. `capital`: a decimal, or nothing for that of the settings.
     """
-    global _engine, _live, _drained
+    global _engine, _live, _drained, _begun
     symbol = symbol.upper()
     try:
-        settings = Settings()
+        settings = _settings
         if capital:
             try:
                 settings = replace(settings, capital=Decimal(capital))
@@ -342,7 +480,7 @@ def open_live(
         if price is None:
             notes.append("no price yet, so spread and slippage are not limited")
         setup = Setup.live(exchange, symbol, instrument, settings, price, tuple(notes))
-        _engine = setup.engine()
+        _engine, _begun = setup.engine(), _settings
     except CwtsError as error:
         return json.dumps({"error": str(error)})
     if not _drained.size:
@@ -379,7 +517,6 @@ class History:
         """Runs through the recording, and yields after each piece how much of its time has passed, 0 to 1."""
         from cwts.gpu.base import packed
         from cwts.gpu.history import Grid
-        from cwts.networks import load
 
         try:
             if _setup is None:

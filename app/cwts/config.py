@@ -15,7 +15,7 @@ import numpy as np
 from cwts.errors import InputError
 from cwts.instruments import ONE
 from cwts.kernel import layout
-from cwts.parameters import PARAMETERS, unknown
+from cwts.parameters import PARAMETERS, Range, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,24 +61,56 @@ def _default_weights() -> dict[str, float]:
     return {"IMBALANCE_5": 0.4, "FLOW_1S": 0.4, "MICRO": 0.4}
 
 
+def _range(low: float, high: float, unit: str, what: str, *, above: bool = False, looser: str = "") -> Range:
+    return Range(low=low, high=high, unit=unit, what=what, above=above, looser=looser)
+
+
+# What each number in Settings can be, and what it means.
+FIELDS = {
+    "enter": _range(0, 1, "score", "from this score on, up or down, a position is opened", above=True, looser="lower"),
+    "exit": _range(0, 1, "score", "from this score against it on, a position is closed", looser="higher"),
+    "capital": _range(
+        0, 1e9, "settlement asset", "the paper account at the start; unset: 1000 quote units' worth", above=True
+    ),
+    "order_share": _range(0, 1, "share", "what one order aims for, of the capital", above=True, looser="higher"),
+    "max_loss_share": _range(
+        0, 1, "share", "a loss of so much of the capital closes the position and halts", above=True, looser="higher"
+    ),
+    "max_spread_bp": _range(0, 10_000, "bp", "a wider spread opens nothing", looser="higher"),
+    "max_slippage_bp": _range(0, 10_000, "bp", "what an order may pay beyond the touch", looser="higher"),
+    "order_latency_s": _range(0, 1e6, "s", "from decision to the exchange's book"),
+    "cooldown_s": _range(0, 1e6, "s", "between an exit and the next entry", looser="lower"),
+    "max_hold_s": _range(0, 1e6, "s", "a position held for so long is closed", above=True, looser="higher"),
+    "stale_s": _range(0, 1e6, "s", "a book without an update for longer opens nothing", above=True, looser="higher"),
+    "warmup_s": _range(0, 1e6, "s", "after the book becomes valid, in which nothing is opened", looser="lower"),
+    "taker_fee": _range(
+        0, 0.1, "share", "of the notional, for taking liquidity; unset: the exchange's for an ordinary account"
+    ),
+    "maker_fee": _range(
+        0, 0.1, "share", "of the notional, for making liquidity; unset: the exchange's for an ordinary account"
+    ),
+}
+WEIGHT = _range(-1000, 1000, "1", "what the feature is multiplied with in the score")
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What a person may choose. Shares are of 1, basis points (bp) of the price, times in seconds."""
+    """What a person may choose, each as FIELDS says. Shares are of 1, basis points (bp) of the price."""
 
-    capital: Decimal | None = None  # of the settlement asset; None: 1000 quote units' worth
-    order_share: float = 0.25  # of the capital, that one order aims for
-    max_loss_share: float = 0.20  # of the capital: closes the position and halts
-    max_spread_bp: float = 5.0  # a wider spread opens nothing
-    max_slippage_bp: float = 10.0  # beyond the touch, that an order may pay
-    order_latency_s: float = 0.050  # from decision to the exchange's book
-    cooldown_s: float = 5.0  # between an exit and the next entry
+    enter: float = 0.6
+    exit: float = 0.3
+    capital: Decimal | None = None
+    order_share: float = 0.25
+    max_loss_share: float = 0.20
+    max_spread_bp: float = 5.0
+    max_slippage_bp: float = 10.0
+    order_latency_s: float = 0.050
+    cooldown_s: float = 5.0
     max_hold_s: float = 30.0
-    stale_s: float = 3.0  # a book without an update for longer opens nothing
-    warmup_s: float = 10.0  # after the book becomes valid
-    taker_fee: float | None = None  # share of the notional; None: the exchange's for an ordinary account
+    stale_s: float = 3.0
+    warmup_s: float = 10.0
+    taker_fee: float | None = None
     maker_fee: float | None = None
-    enter: float = 0.6  # |score| that opens a position
-    exit: float = 0.3  # score against the position that closes it
     weights: Mapping[str, float] = field(default_factory=_default_weights)  # by the names of layout.Feature
     parameters: Mapping[str, float] = field(default_factory=dict)  # by the names of cwts.parameters; others: defaults
     networks: str = "shipped"  # the weights that come with CWTS, "none", or a weights file
@@ -86,35 +118,26 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.capital is not None and not (self.capital.is_finite() and 0 < self.capital <= Decimal(10**9)):
-            raise InputError(f"the capital must be above 0 and at most 1,000,000,000, not {self.capital}")
-        _within("order_share", self.order_share, 0, 1, open_below=True)
-        _within("max_loss_share", self.max_loss_share, 0, 1, open_below=True)
-        _within("max_spread_bp", self.max_spread_bp, 0, 10_000)
-        _within("max_slippage_bp", self.max_slippage_bp, 0, 10_000)
-        for name in ("order_latency_s", "cooldown_s", "warmup_s"):
-            _within(name, getattr(self, name), 0, 10**6)
-        for name in ("max_hold_s", "stale_s"):
-            _within(name, getattr(self, name), 0, 10**6, open_below=True)
-        for name in ("taker_fee", "maker_fee"):
-            if (fee := getattr(self, name)) is not None:
-                _within(name, fee, 0, 0.1)
-        _within("enter", self.enter, 0, 1, open_below=True)
-        _within("exit", self.exit, 0, 1)
+            raise InputError(f"the capital must be {FIELDS['capital']}, not {self.capital}")
+        for name, limits in FIELDS.items():
+            if name != "capital" and (value := getattr(self, name)) is not None:
+                _within(name, value, limits)
+        if not np.float32(self.enter) > 0:
+            raise InputError(f"enter must be above 0 in single precision too, not {self.enter}")
         for name, weight in self.weights.items():
             if name not in layout.Feature.__members__:
                 raise InputError(f"no feature {name!r}: expected one of {', '.join(layout.Feature.__members__)}")
-            _within(f"the weight of {name}", weight, -1000, 1000)
+            _within(f"the weight of {name}", weight, WEIGHT)
         for name, value in self.parameters.items():
             if name not in PARAMETERS:
                 raise unknown("parameter", name, PARAMETERS)
-            _within(name, value, PARAMETERS[name].low, PARAMETERS[name].high)
+            _within(name, value, PARAMETERS[name])
 
 
-def _within(name: str, value: float, low: float, high: float, *, open_below: bool = False) -> None:
-    if not (math.isfinite(value) and low <= value <= high and not (open_below and value == low)):
-        raise InputError(
-            f"{name} must be {'above' if open_below else 'at least'} {low} and at most {high}, not {value}"
-        )
+def _within(name: str, value: float, limits: Range) -> None:
+    below = value <= limits.low if limits.above else value < limits.low
+    if not math.isfinite(value) or below or value > limits.high:
+        raise InputError(f"{name} must be {limits}, not {value:.15g}")
 
 
 def capital_of(instrument: Instrument, settings: Settings, reference_price: Decimal | None) -> Decimal:

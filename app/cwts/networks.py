@@ -144,6 +144,28 @@ def load(path: Path | str = SHIPPED) -> Weights:
         raise InputError(f"{path}: {error.strerror or error}") from error
 
 
+def card_words(weights: Weights) -> list[str]:
+    """What the card says, a line each: trained on, held out, and how well each network did there."""
+    card, lines = weights.card, []
+    trained = card.get("trained_on")
+    if isinstance(trained, list) and trained:
+        lines.append(f"trained on {'; '.join(map(str, trained))}")
+    if card.get("held_out"):
+        lines.append(f"held out: {card['held_out']}")
+    told = card.get("networks")
+    for name in weights.networks:
+        found = told.get(name) if isinstance(told, dict) else None
+        auc, rows, what = (
+            (found.get(key) for key in ("auc", "rows", "ships")) if isinstance(found, dict) else [None] * 3
+        )
+        words = "the card does not say how good it is"
+        if isinstance(auc, list) and len(auc) == 3 and all(isinstance(each, float | int) for each in auc):
+            words = f"AUC {auc[0]:.3f} ({auc[1]:.3f} to {auc[2]:.3f})"
+            words += f" on {rows:,} held-out rows" if isinstance(rows, int) else ""
+        lines.append(f"{name}: {words}{f'; {what}' if isinstance(what, str) else ''}")
+    return lines
+
+
 def load_command(name: str, net: Network | None) -> bytes:
     """The payload of a command frame that loads a network; None: that takes it out."""
     command = np.zeros((), layout.NETWORK_COMMAND)
@@ -156,10 +178,19 @@ def load_command(name: str, net: Network | None) -> bytes:
 
 def load_payloads(which: str) -> tuple[bytes, ...]:
     """The commands that load the networks of `Settings.networks`. Raises InputError."""
+    return tuple(load_command(name, net) for name, net in _chosen(which).items())
+
+
+def replace_payloads(which: str) -> tuple[bytes, ...]:
+    """The same for an engine that runs: networks that these do not have are taken out. Raises InputError."""
+    networks = _chosen(which)
+    return tuple(load_command(name, networks.get(name)) for name in OUTPUTS)
+
+
+def _chosen(which: str) -> Mapping[str, Network]:
     if which == "none":
-        return ()
-    weights = load(SHIPPED if which == "shipped" else which)
-    return tuple(load_command(name, net) for name, net in weights.networks.items())
+        return {}
+    return load(SHIPPED if which == "shipped" else which).networks
 
 
 def command_frames(payloads: Iterable[bytes], recv_ns: int = 0) -> bytes:

@@ -13,15 +13,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One number that a person may set: its default, its range, its unit, and what it means."""
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """What a number that a person may set can be: `low` to `high`, in which unit, and what it means."""
 
-    default: float
     low: float
     high: float
     unit: str
     what: str
+    above: bool = False  # `low` itself is not allowed
+    looser: str = ""  # "higher" or "lower": it limits risk, and in this direction more is risked
+
+    def __str__(self) -> str:
+        return f"{'above' if self.above else 'from'} {self.low:.15g} to {self.high:.15g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter(Range):
+    """One that the engine can change while it runs."""
+
+    default: float
 
 
 def _load() -> dict[str, Parameter]:

@@ -15,6 +15,7 @@ const LINKS = 6; // rows of connections
 const NOTES = 2;
 const RATE_MS = 2000;
 const USUAL = /** @type {Record<string, string>} */ ({ binance: "BTCUSDT", "binance-usdm": "BTCUSDT", "binance-coinm": "BTCUSD_PERP", okx: "BTC-USDT" });
+const USUAL_CAPITAL = "1000 of the quote currency's worth";
 const ROLES = /** @type {Record<string, string>} */ ({ stream: "market data", public: "book, quotes", market: "trades", api: "snapshots" });
 
 /** @param {number | null} seconds @returns {string} */
@@ -197,6 +198,8 @@ export class Chooser {
 
   show() {
     if (!this.dialog.open) this.dialog.showModal();
+    const { capital } = this.session.settings.chosen.changed;
+    this.capital.placeholder = capital === undefined ? USUAL_CAPITAL : `${capital}, of the settings`;
     this.search.focus();
     this.search.select();
     this.#load();

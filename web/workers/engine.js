@@ -82,10 +82,10 @@ function int64(address) {
 }
 
 /**
- * @param {{shared: SharedArrayBuffer | null}} options
+ * @param {{shared: SharedArrayBuffer | null, kept: object | null}} options `kept`: settings, as the page kept them
  * @param {MessagePort} port from the feed worker
  */
-async function init({ shared }, port) {
+async function init({ shared, kept }, port) {
   feedPort = port;
   mirror = new MirrorWriter(shared, tell);
   tell({ progress: 0.05, what: "Python for WebAssembly" });
@@ -104,7 +104,8 @@ async function init({ shared }, port) {
   feedPort.addEventListener("message", heardOne);
   feedPort.start();
   answer(feedPort, { piece: nextPiece, rewind: () => python.rewind(), frame: feedLarge });
-  return { engine: `Pyodide ${pyodide.version}, SIMD128` };
+  const chosen = choose(kept ? { kept } : {});
+  return { engine: `Pyodide ${pyodide.version}, SIMD128`, settings: JSON.parse(python.settings_list()), chosen };
 }
 
 /**
@@ -377,6 +378,14 @@ function command(op, value) {
   return events;
 }
 
+/** Changes settings; what runs hears of it by frames. @param {object} wish see `choose` in cwts.browser */
+function choose(wish) {
+  const chosen = JSON.parse(python.choose(JSON.stringify(wish)));
+  if (chosen.error !== undefined) throw new Refusal(chosen.error);
+  publish();
+  return chosen;
+}
+
 /** Lets time pass where no message does. @param {number} laterMs */
 function timer(laterMs) {
   header(laterMs, 0, ENUMS.cwts_kind.TIMER);
@@ -410,7 +419,8 @@ function nextPiece() {
 
 globalThis.addEventListener("message", heardOne);
 answer(/** @type {any} */ (globalThis), {
-  init, open, questions, openLive, close, start, command, timer, networks,
+  init, open, questions, openLive, close, start, command, timer, networks, choose,
+  settingsFile: () => python.settings_file(),
   cancelNetworks: () => history.cancel("cancelled"),
   acknowledge: () => mirror.acknowledged(),
   /** @param {number} depth */
