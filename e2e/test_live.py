@@ -561,6 +561,22 @@ def test_without_cross_origin_isolation(
         assert trader.run("cwts.stop().then(() => cwts.state().status)") == "stopped"
 
 
+def test_without_shared_memory_a_session_that_ended_does_not_stop_the_next(
+    page_of: Any, serve: Any, site: Path, origins: list[str], simulators: dict[str, Simulated]
+) -> None:
+    """Its loop still waits when the next one begins, and wakes while that one runs."""
+    code = (
+        f"from cwts.serve import serve; serve(port=0, open_browser=False, site={str(site)!r}, isolated=False, "
+        f"simulate={origins!r})"
+    )
+    with serve(sys.executable, "-c", code) as address, page_of(address) as trader:
+        page = Live(trader, simulators)
+        for turn in range(24):
+            page.go(("okx", "binance-coinm")[turn % 2])
+            before = trader.state()["messages"]
+            trader.until(lambda state, before=before: state["messages"] > before + 20, 10)
+
+
 # -- many messages at once --------------------------------------------------------------------------------------------
 
 

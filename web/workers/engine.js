@@ -255,6 +255,7 @@ async function run(from, mine) {
       tellHealth(now, HEALTH_MS);
       const waiting = from.wait(dirty ? PUBLISH_MS - (now - published) : STATISTICS_MS, heard);
       if (waiting) await waiting;
+      if (mine !== session) return;
       now = clock();
       if (now - fed.since > STATISTICS_MS) dirty = true;
     }
@@ -276,14 +277,17 @@ async function run(from, mine) {
   tell({ ended: true });
 }
 
-/** Lets messages in. @returns {Promise<void>} */
+/** Lets messages in. The loop of a session that has ended may be here together with its successor's: each gets its own turn. @returns {Promise<void>} */
 function breath() {
   return new Promise((resolve) => {
-    breathing.port1.onmessage = () => resolve();
+    turns.push(resolve);
     breathing.port2.postMessage(0);
   });
 }
 const breathing = new MessageChannel();
+/** @type {(() => void)[]} */
+const turns = [];
+breathing.port1.onmessage = () => turns.shift()?.();
 
 /** @param {number} bytes of frames in the input @returns {number} cwts_event bits */
 function feed(bytes) {
