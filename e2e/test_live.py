@@ -542,39 +542,36 @@ def test_it_fits(live: Live, screenshots: Path, name: str, width: int, height: i
 # -- without shared memory --------------------------------------------------------------------------------------------
 
 
-def test_without_cross_origin_isolation(
+@pytest.fixture
+def unshared(
     page_of: Any, serve: Any, site: Path, origins: list[str], simulators: dict[str, Simulated]
-) -> None:
+) -> Iterator[Live]:
+    """A page without cross-origin isolation, and so without shared memory."""
     code = (
         f"from cwts.serve import serve; serve(port=0, open_browser=False, site={str(site)!r}, isolated=False, "
         f"simulate={origins!r})"
     )
     with serve(sys.executable, "-c", code) as address, page_of(address) as trader:
-        page = Live(trader, simulators)
-        for exchange in ("okx", "binance-coinm"):
-            state = page.go(exchange)
-            assert not state["sharedMemory"]
-            page.equal()
-        page.simulator.faults({"kind": "cut", "exchange": "binance-coinm"}, {**LATE, "exchange": "binance-coinm"})
-        page.again("the connection was lost")
-        burst(page, 5000)
-        assert trader.run("cwts.stop().then(() => cwts.state().status)") == "stopped"
+        yield Live(trader, simulators)
 
 
-def test_without_shared_memory_a_session_that_ended_does_not_stop_the_next(
-    page_of: Any, serve: Any, site: Path, origins: list[str], simulators: dict[str, Simulated]
-) -> None:
+def test_without_cross_origin_isolation(unshared: Live) -> None:
+    for exchange in ("okx", "binance-coinm"):
+        state = unshared.go(exchange)
+        assert not state["sharedMemory"]
+        unshared.equal()
+    unshared.simulator.faults({"kind": "cut", "exchange": "binance-coinm"}, {**LATE, "exchange": "binance-coinm"})
+    unshared.again("the connection was lost")
+    burst(unshared, 5000)
+    assert unshared.trader.run("cwts.stop().then(() => cwts.state().status)") == "stopped"
+
+
+def test_without_shared_memory_a_session_that_ended_does_not_stop_the_next(unshared: Live) -> None:
     """Its loop still waits when the next one begins, and wakes while that one runs."""
-    code = (
-        f"from cwts.serve import serve; serve(port=0, open_browser=False, site={str(site)!r}, isolated=False, "
-        f"simulate={origins!r})"
-    )
-    with serve(sys.executable, "-c", code) as address, page_of(address) as trader:
-        page = Live(trader, simulators)
-        for turn in range(24):
-            page.go(("okx", "binance-coinm")[turn % 2])
-            before = trader.state()["messages"]
-            trader.until(lambda state, before=before: state["messages"] > before + 20, 10)
+    for turn in range(24):
+        unshared.go(("okx", "binance-coinm")[turn % 2])
+        before = unshared.trader.state()["messages"]
+        unshared.trader.until(lambda state, before=before: state["messages"] > before + 20, 10)
 
 
 # -- many messages at once --------------------------------------------------------------------------------------------

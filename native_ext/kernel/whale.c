@@ -1,8 +1,9 @@
 /* whale.c: follow the whales, as a cuckoo looks for nests. Clusters of trades larger than nearly all of this instrument's own, large
  * levels that stay (nests), levels that trade more than they show (icebergs); what is pulled when the price comes near is
  * discounted. A whale that takes little by little is one whose clusters, none of them large enough, are larger than usual one after
- * the other: a cumulative sum (Page 1954) of their surprise, -ln of the share of clusters as large (Fisher 1925). Quantiles are read from log-linear histograms whose newer entries weigh more (forward decay: Cormode, Shkapenyuk,
- * Srivastava, Xu 2009). Icebergs after Hautsch & Huang 2012 and Frey & Sandås 2009. docs/whale.md. */
+ * the other: a cumulative sum (Page 1954) of their surprise, -ln of the share of clusters as large (Fisher 1925). Quantiles are read
+ * from log-linear histograms whose newer entries weigh more (forward decay: Cormode, Shkapenyuk, Srivastava, Xu 2009). Icebergs after
+ * Hautsch & Huang 2012 and Frey & Sandås 2009. docs/whale.md. */
 #include "numeric.h"
 
 #define MOST_LIMITS 10.0      /* no cluster and no nest counts for more */

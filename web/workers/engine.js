@@ -7,6 +7,7 @@ import { Latency } from "../latency.js";
 import { MirrorWriter, NUMBERS } from "../mirror.js";
 import { clock, HEADER_BYTES, PortReader, RingReader } from "../ring.js";
 import { answer, oneLine, Refusal } from "../rpc.js";
+import { breath } from "./breath.js";
 import { Driver } from "./driver.js";
 import { History } from "./history.js";
 
@@ -276,18 +277,6 @@ async function run(from, mine) {
   publish();
   tell({ ended: true });
 }
-
-/** Lets messages in. The loop of a session that has ended may be here together with its successor's: each gets its own turn. @returns {Promise<void>} */
-function breath() {
-  return new Promise((resolve) => {
-    turns.push(resolve);
-    breathing.port2.postMessage(0);
-  });
-}
-const breathing = new MessageChannel();
-/** @type {(() => void)[]} */
-const turns = [];
-breathing.port1.onmessage = () => turns.shift()?.();
 
 /** @param {number} bytes of frames in the input @returns {number} cwts_event bits */
 function feed(bytes) {

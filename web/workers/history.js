@@ -3,6 +3,7 @@
 
 import { agreement, MOST_APART, runNetworks } from "../gpu.js";
 import { Refusal } from "../rpc.js";
+import { breath } from "./breath.js";
 
 /**
  * What came of it, a row for every `stepMs` of the recording at which the book was valid.
@@ -26,7 +27,6 @@ export class History {
     this.tell = tell;
     /** What runs, and why it is to end before its time. @type {{reading: any, why: string} | null} */
     this.current = null;
-    this.turns = new MessageChannel();
   }
 
   /** The replay must not sleep in its thread meanwhile. */
@@ -54,7 +54,7 @@ export class History {
     try {
       for (let piece = reading.next(); !piece.done; piece = reading.next()) {
         this.tell({ networks: { share: piece.value, what: "reading the recording" } });
-        await this.#turn();
+        await breath();
         unlessCancelled();
       }
       const found = await this.#ask(history, stepMs);
@@ -103,13 +103,5 @@ export class History {
     return {
       ...found, answers: agrees ? given.answers : reference, by: agrees ? given.by : "SIMD", ms: { gpu: given.ms, simd: simdMs }, worst, signs, told,
     };
-  }
-
-  /** Lets messages in. @returns {Promise<void>} */
-  #turn() {
-    return new Promise((resolve) => {
-      this.turns.port1.onmessage = () => resolve();
-      this.turns.port2.postMessage(0);
-    });
   }
 }
