@@ -238,6 +238,8 @@ def test_a_session_with_settings_is_the_native_one(choose: Any, data: Path) -> N
         ({"file": "enter = 0.5\n[swan]\non = 9", "name": "s.toml"}, "s.toml: swan.on must be from 0.001 to 1, not 9"),
         ({"networks": "own", "name": "w.json", "text": "{}"}, "w.json: expected a weights file of the format"),
         ({"networks": "best"}, "no networks 'best'"),
+        ({"networks": "none", "set": {"whale.quantile": 2}}, "whale.quantile must be from 0.5 to 0.9999, not 2"),
+        ({"networks": "best", "set": {"enter": 0.5}}, "no networks 'best'"),
     ],
 )
 def test_what_is_refused_is_one_line_and_changes_nothing(choose: Any, wish: dict[str, Any], error: str) -> None:
@@ -250,6 +252,7 @@ def test_what_is_refused_is_one_line_and_changes_nothing(choose: Any, wish: dict
     assert len(told["error"].splitlines()) == 1
     assert browser.block_sha256() == block
     assert choose()["changed"] == before["changed"] == {"swan.on": 0.4}
+    assert choose()["networks"] == "shipped"
 
 
 def test_what_was_kept_comes_back_and_what_is_no_longer_right_is_left_out(choose: Any) -> None:

@@ -240,20 +240,20 @@ def choose(wish: str) -> str:
     try:
         if "kept" in wanted:
             notes = _restore(wanted["kept"])
-        if "networks" in wanted:
-            _choose_networks(wanted["networks"], wanted.get("name", ""), wanted.get("text", ""))
         settings = _settings
         if "reset" in wanted:
-            settings = replace(Settings(), networks=settings.networks)
+            settings = Settings()
         if "file" in wanted:
             named = parse_settings(wanted["file"], wanted["name"])
             try:
-                settings = replace(settings_of(named), networks=settings.networks)
+                settings = settings_of(named)
             except InputError as error:
                 raise InputError(f"{wanted['name']}: {error}") from None
         for name, value in wanted.get("set", {}).items():
             settings = with_setting(settings, name, value)
-        _take(settings)
+        if "networks" in wanted:  # the last that can be refused
+            _choose_networks(wanted["networks"], wanted.get("name", ""), wanted.get("text", ""))
+        _take(replace(settings, networks=_settings.networks))
     except CwtsError as error:
         return json.dumps({"error": str(error)})
     return json.dumps(_chosen() | {"notes": notes})
