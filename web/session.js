@@ -119,7 +119,9 @@ export class Session {
   #heard(event) {
     if (event.progress !== undefined) this.hear.progress(event.of ?? "engine", event.progress, event.what);
     else if (event.mirror !== undefined) this.mirror.receive(event);
-    else if (event.health !== undefined) this.health = event.health;
+    else if (event.health !== undefined) {
+      if (this.phase === "running") this.health = event.health; // else it is of the session before
+    }
     else if (event.note !== undefined) this.#note(event.note.level, event.note.text);
     else if (event.networks !== undefined) this.networksProgress(event.networks.share, event.networks.what);
     else if (event.failed !== undefined) this.#fail(new Refusal(event.failed));
@@ -258,6 +260,7 @@ export class Session {
       current();
       opened.survey.first_ns = clock() * 1e6;
       this.market = new Market(opened, origin ? `simulated at ${new URL(origin).host}` : "live");
+      this.health = opened.health;
       this.#points();
       this.settings.refresh().catch(() => {});
       this.newestAt = clock();

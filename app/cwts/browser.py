@@ -414,8 +414,11 @@ class Live:
 
     def health(self, at: int) -> str:
         """The state of the connections, for people, as of the entry at `at`."""
-        now = HEADER.unpack_from(self._bytes, at)[0]
-        return json.dumps({**self.session.health(now), "lost": self.lost, "overflows": self.overflows})
+        return json.dumps(self.state(HEADER.unpack_from(self._bytes, at)[0]))
+
+    def state(self, now: int) -> dict[str, object]:
+        """The same for a time in nanoseconds, as plain JSON values."""
+        return {**self.session.health(now), "lost": self.lost, "overflows": self.overflows}
 
 
 def live_endpoints(exchange: str, origin: str) -> Endpoints:
@@ -486,7 +489,7 @@ def open_live(
     if not _drained.size:
         _drained = np.zeros(INPUT_BYTES, np.uint8)
     _live = Live(machine, _engine, _drained)
-    found = _opened(setup, _engine, setup.notes) | {"drained": _address(_drained)}
+    found = _opened(setup, _engine, setup.notes) | {"drained": _address(_drained), "health": _live.state(0)}
     return json.dumps(found, default=str)
 
 

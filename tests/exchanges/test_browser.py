@@ -294,6 +294,8 @@ def test_an_instrument_and_its_engine() -> None:
     found = opened("binance-usdm", "btcusdt", LISTED, capital="250.5")
     assert (found["instrument"]["tick_size"], found["instrument"]["price_decimals"], found["notes"]) == ("0.10", 1, [])
     assert found["drained"]
+    (book,) = found["health"]["books"]  # known before any message
+    assert (book["synced"], book["gaps"]) == (False, 0)
     assert browser._engine is not None
     assert int(browser._engine.view["config"]["capital_e8"]) == 25_050_000_000
     browser.live().session.stop(0)
