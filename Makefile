@@ -106,7 +106,7 @@ lint-web: setup
 	npm --prefix web run --silent check
 
 lint-c: system-test
-	@for compiler in gcc clang; do for source in native_ext/kernel/kernel.c native_ext/kernel/kernel_avx2.c; do \
+	@for compiler in gcc clang; do for source in native_ext/kernel/kernel*.c; do \
 	  $$compiler $(CFLAGS_KERNEL) $(CFLAGS_STRICT) -Wmissing-prototypes -O2 -c -o /dev/null $$source; done; \
 	  $$compiler $(CFLAGS_KERNEL) $(CFLAGS_STRICT) -O2 -DPy_LIMITED_API=0x030b0000 \
 	    -isystem "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')" -c -o /dev/null native_ext/module.c; done
@@ -149,11 +149,12 @@ build/fuzz/kernel/stamp: $(KERNEL)
 	@sed -i '/CHECK_LAYOUT(cwts_side_book)/d' $(@D)/feed.c
 	@touch $@
 
-build/fuzz/kernel_avx2.o: build/fuzz/kernel/stamp
-	clang $(CFLAGS_FUZZ) -fsanitize=address,undefined -c -o $@ build/fuzz/kernel/kernel_avx2.c
+.SECONDARY: build/fuzz/kernel_avx2.o build/fuzz/kernel_avx512.o
+build/fuzz/kernel_%.o: build/fuzz/kernel/stamp
+	clang $(CFLAGS_FUZZ) -fsanitize=address,undefined -c -o $@ build/fuzz/kernel/kernel_$*.c
 
-build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h build/fuzz/kernel_avx2.o
-	clang $(CFLAGS_FUZZ) -fsanitize=fuzzer,address,undefined -o $@ $< build/fuzz/kernel_avx2.o
+build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h build/fuzz/kernel_avx2.o build/fuzz/kernel_avx512.o
+	clang $(CFLAGS_FUZZ) -fsanitize=fuzzer,address,undefined -o $@ $< build/fuzz/kernel_avx2.o build/fuzz/kernel_avx512.o
 
 build/torture/%: tests/torture/%.c $(KERNEL)
 	@mkdir -p $(@D)

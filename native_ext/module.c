@@ -22,6 +22,10 @@ typedef struct kernel_table {
 int32_t cwts_init_avx2(void *block, const cwts_config *config);
 int32_t cwts_feed_avx2(void *block, const uint8_t *frames, uint32_t bytes);
 int32_t cwts_network_batch_avx2(const cwts_network *network, const float *features, float *out, uint32_t rows);
+int32_t cwts_init_avx512(void *block, const cwts_config *config);
+int32_t cwts_feed_avx512(void *block, const uint8_t *frames, uint32_t bytes);
+int32_t cwts_network_batch_avx512(const cwts_network *network, const float *features, float *out, uint32_t rows);
+static const kernel_table AVX512 = {"avx512", cwts_init_avx512, cwts_feed_avx512, cwts_network_batch_avx512};
 static const kernel_table AVX2 = {"avx2", cwts_init_avx2, cwts_feed_avx2, cwts_network_batch_avx2};
 static const kernel_table BASE = {"sse2", cwts_init, cwts_feed, cwts_network_batch};
 #elif defined(__wasm_simd128__)
@@ -34,14 +38,28 @@ static const kernel_table BASE = {"portable", cwts_init, cwts_feed, cwts_network
 
 static const kernel_table *kernel = &BASE;
 
-static void choose_kernel(int fastest) {
-    kernel = &BASE;
+/* The fastest that this processor can run, or the one of this name. Returns 0 where it cannot. */
+static int choose_kernel(const char *name) {
+    const kernel_table *able[3] = {&BASE};
+    int count = 1;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (fastest && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")) kernel = &AVX2;
-#else
-    (void)fastest;
+#define HAS __builtin_cpu_supports
+    if (HAS("avx2") && HAS("bmi") && HAS("bmi2")) able[count++] = &AVX2;
+    if (count == 2 && HAS("avx512f") && HAS("avx512bw") && HAS("avx512dq") && HAS("avx512vl") && HAS("avx512vbmi") && HAS("avx512vbmi2"))
+        able[count++] = &AVX512;
+#undef HAS
 #endif
+    if (!name) {
+        kernel = able[count - 1];
+        return 1;
+    }
+    for (int i = 0; i < count; i++)
+        if (strcmp(able[i]->isa, name) == 0) {
+            kernel = able[i];
+            return 1;
+        }
+    return 0;
 }
 
 /* A writable, aligned block of the right size. Returns 0 with an exception set where it is none. */
@@ -234,18 +252,17 @@ static PyObject *py_read(PyObject *self, PyObject *args) {
     return PyBool_FromLong(read);
 }
 
-/* isa(): the instruction set in use. isa("base"), isa("best"): chooses; tests compare the two. */
+/* isa(): the instruction set in use. isa("base"), isa("best") or isa(one's name): chooses; tests compare them. */
 static PyObject *py_isa(PyObject *self, PyObject *args) {
     const char *want = NULL;
     (void)self;
     if (!PyArg_ParseTuple(args, "|s:isa", &want)) return NULL;
     if (want) {
-        int best = strcmp(want, "best") == 0;
-        if (!best && strcmp(want, "base") != 0) {
-            PyErr_Format(PyExc_ValueError, "expected \"base\" or \"best\", got \"%s\"", want);
+        const char *name = strcmp(want, "best") == 0 ? NULL : strcmp(want, "base") == 0 ? BASE.isa : want;
+        if (!choose_kernel(name)) {
+            PyErr_Format(PyExc_ValueError, "this processor has no \"%s\": expected \"base\", \"best\" or an instruction set that it has", want);
             return NULL;
         }
-        choose_kernel(best);
     }
     return PyUnicode_FromString(kernel->isa);
 }
@@ -261,12 +278,12 @@ static PyMethodDef METHODS[] = {
     {"network_batch", py_network_batch, METH_VARARGS, "network_batch(network, features, out): rows, or a negative error."},
     {"latency", py_latency, METH_VARARGS, "latency(block, stage, ns): adds to a stage's histogram."},
     {"read", py_read, METH_VARARGS, "read(block, out): the published snapshot; False if it could not be had."},
-    {"isa", py_isa, METH_VARARGS, "isa([\"base\" | \"best\"]): the instruction set in use."},
+    {"isa", py_isa, METH_VARARGS, "isa([\"base\" | \"best\" | name]): the instruction set in use."},
     {NULL, NULL, 0, NULL}};
 
 static int module_exec(PyObject *module) {
     (void)module;
-    choose_kernel(1);
+    choose_kernel(NULL);
     return 0;
 }
 

@@ -40,7 +40,7 @@ def flags() -> list[str]:
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("source", ["kernel.c", "kernel_avx2.c"])
+@pytest.mark.parametrize("source", ["kernel.c", "kernel_avx2.c", "kernel_avx512.c"])
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_the_kernel_needs_no_function_of_a_library(compiler: str, source: str, tmp_path: Path) -> None:
     if not (shutil.which(compiler) and shutil.which("nm")):

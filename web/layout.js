@@ -793,6 +793,20 @@ export const LAYOUT = {
       length: { offset: 16, type: "cwts_number", count: 17 },
     },
   },
+  cwts_formats: {
+    size: 128,
+    fields: {
+      digit_at: { offset: 0, type: "u64", count: 2 },
+      mark_at: { offset: 16, type: "u64", count: 2 },
+      mark: { offset: 32, type: "u64", count: 2 },
+      scale: { offset: 48, type: "u64", count: 2 },
+      least: { offset: 64, type: "u16", count: 8 },
+      range: { offset: 80, type: "u16", count: 8 },
+      extra: { offset: 96, type: "u32", count: 2 },
+      marks: { offset: 104, type: "u64", count: 0 },
+      spare: { offset: 112, type: "u64", count: 2 },
+    },
+  },
   cwts_shape: {
     size: 512,
     fields: {
@@ -812,7 +826,7 @@ export const LAYOUT = {
     },
   },
   cwts_block: {
-    size: 3101568,
+    size: 3101696,
     fields: {
       header: { offset: 0, type: "cwts_header", count: 0 },
       config: { offset: 64, type: "cwts_config", count: 0 },
@@ -837,7 +851,8 @@ export const LAYOUT = {
       counters: { offset: 3065472, type: "cwts_counters", count: 0 },
       latency: { offset: 3066112, type: "cwts_latencies", count: 8 },
       format: { offset: 3099392, type: "cwts_format", count: 2 },
-      shape: { offset: 3101056, type: "cwts_shape", count: 0 },
+      formats: { offset: 3101056, type: "cwts_formats", count: 0 },
+      shape: { offset: 3101184, type: "cwts_shape", count: 0 },
     },
   },
 };

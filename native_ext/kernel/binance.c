@@ -36,7 +36,7 @@ static int symbol_is(const cwts_block *k, slice s) {
 /* Levels go into the stage behind an update's header at `slot`. */
 static inline level_writer level_writer_at(cwts_block *k, u32 slot) {
     return (level_writer){.at = k->stage + slot + UPDATE_SLOTS, .limit = k->stage + CWTS_STAGE, .price = &k->format[0],
-                          .qty = &k->format[1], .price_decimals = k->config.price_decimals, .qty_decimals = k->config.qty_decimals};
+                          .qty = &k->format[1], .formats = &k->formats, .price_decimals = k->config.price_decimals, .qty_decimals = k->config.qty_decimals};
 }
 
 static const u8 *read_levels(const u8 *p, const u8 *end, binance_message *m, u32 side, u32 seen) {

@@ -69,7 +69,7 @@ static inline void group_set(cwts_side_book *b, u32 group, u64 summary) {
     b->summary_top = (b->summary_top & ~(1ULL << group)) | (u64)(summary != 0) << group;
 }
 
-/* Without a branch: whether a level is new, changed or gone is not to be predicted. Changes the summary of the cell's group, which
+/* Without a branch on it: whether a level is new, changed or gone is not to be predicted. Changes the summary of the cell's group, which
  * the caller holds, and returns how many levels more there are. */
 static inline u32 cell_set(cwts_side_book *b, u32 cell, i64 qty, u64 *summary) {
     u32 word = cell >> 6;
@@ -77,7 +77,8 @@ static inline u32 cell_set(cwts_side_book *b, u32 cell, i64 qty, u64 *summary) {
     u64 after = (before & ~(1ULL << (cell & 63))) | there << (cell & 63);
     b->qty[cell] = qty;
     b->bits[word] = after;
-    *summary = (*summary & ~(1ULL << (word & 63))) | (u64)(after != 0) << (word & 63);
+    if (UNLIKELY(!before | !after)) /* 64 prices without a level are rare where levels change */
+        *summary = (*summary & ~(1ULL << (word & 63))) | (u64)(after != 0) << (word & 63);
     return (u32)there - (u32)(before >> (cell & 63) & 1);
 }
 

@@ -916,6 +916,19 @@ typedef struct cwts_format {
     cwts_number length[17];       /* by the number of characters */
 } cwts_format;
 
+/* The same for many numbers at once (AVX-512), price and quantity in turns. A position is counted from the closing quote, in a byte. */
+typedef struct cwts_formats {
+    uint64_t digit_at[2];         /* of eight digits */
+    uint64_t mark_at[2];          /* of the point, and of what follows */
+    uint64_t mark[2];             /* these bytes */
+    uint64_t scale[2];            /* 0: not by this way */
+    uint16_t least[8];            /* characters, the closing quote counted, with one digit before the point */
+    uint16_t range[8];            /* how many more there may be */
+    uint32_t extra[2];            /* zeros behind the digits that count */
+    uint64_t marks;               /* which bytes of `mark` are looked at: 16 bits a level */
+    uint64_t spare[2];
+} cwts_formats;
+
 /* How depth messages begin, which is the same from message to message but for the digits of their numbers: the bytes up to the
  * first level, and where the numbers stand. A hint for the reader; a message that begins otherwise is read key by key. */
 typedef struct cwts_shape {
@@ -958,6 +971,7 @@ typedef struct cwts_block {
     cwts_counters counters;
     cwts_latencies latency[CWTS_STAGES];
     cwts_format format[2];        /* price, quantity */
+    cwts_formats formats;
     cwts_shape shape;
 } cwts_block;
 

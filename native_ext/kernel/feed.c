@@ -29,6 +29,7 @@ CHECK_LAYOUT(cwts_network);
 CHECK_LAYOUT(cwts_published);
 CHECK_LAYOUT(cwts_counters);
 CHECK_LAYOUT(cwts_latencies);
+CHECK_LAYOUT(cwts_formats);
 _Static_assert(sizeof(cwts_frame) == 16, "frames have a 16-byte header");
 _Static_assert(sizeof(cwts_block) <= 4 << 20, "a block is at most 4 MB");
 
@@ -62,8 +63,8 @@ int32_t cwts_init(void *block, const cwts_config *config) {
     k->header.price_scale = POW10[config->price_decimals];
     i64 lot_limit = INT64_MAX / 100000000;
     if (config->qty_decimals <= 8 && config->lot_size < lot_limit) k->header.unit_e8 = POW10[8 - config->qty_decimals];
-    format_make(&k->format[0], config->price_decimals, config->price_decimals, 0);
-    format_make(&k->format[1], config->qty_decimals, config->qty_decimals, 1);
+    format_expect(&k->format[0], &k->formats, config->price_decimals, config->price_decimals, 0);
+    format_expect(&k->format[1], &k->formats, config->qty_decimals, config->qty_decimals, 1);
     side_clear(&k->side[0]);
     side_clear(&k->side[1]);
     panarchy_init(k);

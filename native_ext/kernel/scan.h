@@ -245,6 +245,7 @@ typedef struct level_writer {
     cwts_level *limit;
     cwts_format *price; /* as the newest level was written */
     cwts_format *qty;
+    cwts_formats *formats;
     const cwts_side_book *book; /* where a level will go is fetched while the next one is read */
     i64 sign;
     u32 price_decimals;
@@ -272,6 +273,37 @@ static const u8 *scan_level_slow(const u8 *p, const u8 *end, level_writer *w) {
     return p;
 }
 
+#ifdef CWTS_AVX512
+/* The same for scan_levels_wide. */
+static void formats_make(cwts_formats *f, const cwts_format *one, u32 decimals, u32 place) {
+    u32 used = one->fraction < decimals ? one->fraction : decimals, point = one->fraction != 0;
+    f->scale[place] = one->ready && used <= 7 ? one->scale : 0;
+    if (!f->scale[place]) return;
+    f->extra[place] = one->fraction - used;
+    /* over the zeros that do not count, and from the whole digits over the point */
+    f->digit_at[place] = 0x0706050403020100 + (248 - f->extra[place]) * ONES8 - (point * ONES8 & ~0ULL >> 8 * used);
+    /* a comma and a quote, or a bracket, a comma, a bracket and a quote */
+    f->mark[place] = place ? BYTES4('.', ']', ',', '[') | (u64)'"' << 32 : BYTES4('.', ',', '"', 0);
+    f->mark_at[place] = (place ? 0x0403020100 : 0x020100) + (255 - one->fraction);
+    u32 looked = (place ? 30 : 6) | point;
+    for (u32 i = place; i < 8; i += 2) {
+        f->least[i] = (u16)(one->fraction + point + 2);
+        f->range[i] = (u16)(7 - used);
+        f->marks = (f->marks & ~(255ULL << 8 * i)) | (u64)looked << 8 * i;
+    }
+}
+#endif
+
+/* Numbers with so many digits behind the point are expected from now on. */
+static void format_expect(cwts_format *one, cwts_formats *both, u32 fraction, u32 decimals, u32 place) {
+    format_make(one, fraction, decimals, place);
+#ifdef CWTS_AVX512
+    formats_make(both, one, decimals, place);
+#else
+    (void)both;
+#endif
+}
+
 /* Price and quantity of one level, from `s` behind its `["`; `e1` is the offset of the quote behind the price, `e2` of the one
  * behind the quantity; at least 62 bytes are readable. Returns 0 where either is not a number that fits. */
 static inline __attribute__((always_inline)) int scan_level_numbers(const u8 *s, u32 e1, u32 e2, const level_writer *w) {
@@ -296,8 +328,8 @@ static inline __attribute__((always_inline)) int scan_level_numbers(const u8 *s,
 #ifdef CWTS_TWO_NUMBERS
     p1 = e1 - p1 - (p1 < e1);
     p2 = e2 - start - p2 - (p2 < e2 - start);
-    if (p1 != w->price->fraction) format_make(w->price, p1, w->price_decimals, 0);
-    if (p2 != w->qty->fraction) format_make(w->qty, p2, w->qty_decimals, 1);
+    if (p1 != w->price->fraction) format_expect(w->price, w->formats, p1, w->price_decimals, 0);
+    if (p2 != w->qty->fraction) format_expect(w->qty, w->formats, p2, w->qty_decimals, 1);
 #endif
     return 1;
 }
@@ -329,6 +361,70 @@ static inline __attribute__((always_inline)) const u8 *scan_levels_packed(const 
     return p;
 }
 
+/* Levels written without a space, up to four at a time: from '[' of one. The quotes of 64 bytes are found at once and put in order;
+ * then a lane of eight bytes for each number gathers its digits, and another what must stand around them. It takes numbers with as
+ * many digits behind the point as those before, and at most eight that count. Returns where it stopped: at a '[' that another
+ * way must read, or, and sets *behind, behind the last level that it took. */
+#ifdef CWTS_AVX512
+static __attribute__((noinline)) const u8 *scan_levels_wide(const u8 *p, const u8 *end, level_writer *w, int *behind) {
+    const cwts_formats *f = w->formats;
+    if (UNLIKELY(!f->scale[0] || !f->scale[1] || end - p < 2 || load16(p) != ('[' | '"' << 8))) return p;
+#define BOTH(of) _mm512_broadcast_i64x2(_mm_load_si128((const __m128i *)(const void *)(of)))
+    const __m512i digit_at = BOTH(f->digit_at), mark_at = BOTH(f->mark_at), mark = BOTH(f->mark), scale = BOTH(f->scale);
+#undef BOTH
+    const u32 price_extra = f->extra[0], qty_extra = f->extra[1];
+    const __m128i least = _mm_load_si128((const __m128i *)(const void *)f->least), range = _mm_load_si128((const __m128i *)(const void *)f->range);
+    const __m512i zero = _mm512_set1_epi8('0'), quote = _mm512_set1_epi8('"'), nine = _mm512_set1_epi8(9);
+    cwts_level *at = w->at, *const limit = w->limit;
+    /* Mostly there are as many levels in as many bytes as the time before; to guess that is faster than to wait for it. */
+    u32 levels = 0, length = 2;
+    __mmask8 numbers = 0;
+    __mmask64 marked = 0;
+    while (limit - at >= 4) {
+        i64 left = end - p;
+        __m512i text = LIKELY(left >= 64) ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi8(~0ULL >> (64 - left), p);
+        __mmask64 quoted = _mm512_cmpeq_epi8_mask(text, quote);
+        u64 quotes = quoted;
+        if (UNLIKELY(bits_set(_bzhi_u64(quotes, length - 1)) != 4 * levels || !(quotes >> (length - 2) & 1))) {
+            levels = bits_set(quotes & ~0ULL >> 1) >> 2; /* a byte follows them */
+            if (UNLIKELY(levels == 0)) break;
+            levels = levels < 4 ? levels : 4;
+            length = (u32)lowest_bit(_pdep_u64(1ULL << (4 * levels - 1), quotes)) + 2;
+            numbers = (__mmask8)_bzhi_u32(255, 2 * levels);
+            marked = _bzhi_u64(f->marks, 16 * levels - 6);
+            __asm__("" : "+r"(levels), "+r"(length)); /* or the compiler waits for them all the same */
+        }
+        __asm__("" : "+Yk"(quoted), "+Yk"(numbers), "+Yk"(marked)); /* where they are needed, and not moved there each time */
+        __m512i where = _mm512_maskz_compress_epi8(quoted, BYTES_IN_ORDER);
+        __m512i opens = _mm512_permutexvar_epi8(EVEN_BYTES, where), closes = _mm512_permutexvar_epi8(ODD_BYTES, where);
+        __m512i from = _mm512_add_epi8(closes, digit_at);
+        __m512i digits = _mm512_maskz_permutexvar_epi8(_mm512_cmpgt_epi8_mask(from, opens), from, _mm512_xor_si512(text, zero));
+        __m512i found = _mm512_permutexvar_epi8(_mm512_add_epi8(closes, mark_at), text);
+        __m128i lengths = _mm_sub_epi16(_mm_maddubs_epi16(_mm512_castsi512_si128(where), _mm_set1_epi16(0x01FF)), least);
+        __mmask64 wrong = _kor_mask64(_mm512_cmpgt_epu8_mask(digits, nine), _mm512_mask_cmpneq_epi8_mask(marked, found, mark));
+        wrong = _kor_mask64(wrong, _mm_mask_cmpgt_epu16_mask(numbers, lengths, range));
+        if (price_extra | qty_extra) {
+            u64 price_close = _pdep_u64(_bzhi_u64(0x2222, 4 * levels), quotes), qty_close = _pdep_u64(_bzhi_u64(0x8888, 4 * levels), quotes);
+            u64 extra = (price_close - (price_close >> price_extra)) | (qty_close - (qty_close >> qty_extra));
+            wrong = _kor_mask64(wrong, _mm512_mask_cmpneq_epi8_mask(extra, text, zero));
+        }
+        if (UNLIKELY(!_kortestz_mask64_u8(wrong, wrong))) break;
+        __m512i fours = _mm512_madd_epi16(_mm512_maddubs_epi16(digits, _mm512_set1_epi16(0x010A)), _mm512_set1_epi32(0x00010064));
+        __m512i eights = _mm512_add_epi64(_mm512_mul_epu32(fours, _mm512_set1_epi64(10000)), _mm512_srli_epi64(fours, 32));
+        _mm512_mask_storeu_epi64(at, numbers, _mm512_mul_epu32(eights, scale));
+        at += levels;
+        p += length;
+        if (end - p < 4 || (load32(p) & 0xFFFFFF) != BYTES4(',', '[', '"', 0)) {
+            *behind = 1;
+            break;
+        }
+        p++;
+    }
+    w->at = at;
+    return p;
+}
+#endif
+
 /* At '['. Everything that scan_levels_packed does not read is read level by level, or the slow way. */
 static const u8 *scan_levels(const u8 *p, const u8 *end, level_writer *writer) {
     int done = 0;
@@ -341,6 +437,11 @@ static const u8 *scan_levels(const u8 *p, const u8 *end, level_writer *writer) {
             p = 0;
             break;
         }
+#ifdef CWTS_AVX512
+        int behind = 0;
+        p = scan_levels_wide(p, end, &w, &behind);
+        if (LIKELY(behind)) goto next;
+#endif
         p = scan_levels_packed(p, end, &w);
         if (end - p >= 64 && load16(p) == ('[' | '"' << 8) && w.at < w.limit) {
             const u8 *s = p + 2, *q;
@@ -361,6 +462,9 @@ static const u8 *scan_levels(const u8 *p, const u8 *end, level_writer *writer) {
         slow:
             p = scan_level_slow(p, end, &w);
         }
+#ifdef CWTS_AVX512
+    next:
+#endif
         if (!p || !(p = scan_next(p, end, ']', &done))) break;
     }
     writer->at = w.at; /* a caller tells a full stage from a broken message by it */

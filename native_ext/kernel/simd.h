@@ -145,4 +145,13 @@ static inline int two_numbers(const u8 *a, const u8 *b, const cwts_number *ta, c
 }
 #endif
 
+/* 64 bytes at once, see scan_levels_wide. */
+#ifdef CWTS_AVX512
+#define ONES8 0x0101010101010101ULL
+#define BYTES_IN_ORDER _mm512_set_epi64(0x3F3E3D3C3B3A3938, 0x3736353433323130, 0x2F2E2D2C2B2A2928, 0x2726252423222120, \
+                                        0x1F1E1D1C1B1A1918, 0x1716151413121110, 0x0F0E0D0C0B0A0908, 0x0706050403020100)
+#define EVEN_BYTES _mm512_set_epi64(14 * ONES8, 12 * ONES8, 10 * ONES8, 8 * ONES8, 6 * ONES8, 4 * ONES8, 2 * ONES8, 0)
+#define ODD_BYTES _mm512_set_epi64(15 * ONES8, 13 * ONES8, 11 * ONES8, 9 * ONES8, 7 * ONES8, 5 * ONES8, 3 * ONES8, ONES8)
+#endif
+
 #endif

@@ -6,6 +6,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 1 || size > 60000) return 0;
     u32 exchange = data[0] & 3, bytes = (u32)size - 1, at = 0;
+    widest = !(data[0] & 32) && has_avx512();
     static const u32 contracts[4] = {CWTS_SPOT, CWTS_LINEAR, CWTS_INVERSE, CWTS_LINEAR};
     const cwts_config config = fuzz_config(exchange, "BTCUSDT", 1, 3, contracts[exchange]);
     blocks_init(&config, exchange);
@@ -23,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         }
         memcpy(each_buffer, batch_buffer + at, whole);
         ASAN_POISON_MEMORY_REGION(each_buffer + whole, RED_ZONE);
-        i32 result = cwts_feed_avx2(&each_block, each_buffer, whole);
+        i32 result = other_feed(&each_block, each_buffer, whole);
         ASAN_UNPOISON_MEMORY_REGION(each_buffer + whole, RED_ZONE);
         at += whole;
         if (result < 0) {

@@ -1,5 +1,5 @@
 /* fuzz.h: what the decoders' fuzzers share. An input becomes frames; two blocks get them: one in a batch by the baseline
- * kernel, one frame by frame by the AVX2 kernel. After each input both must be equal and sound.
+ * kernel, one frame by frame by the AVX2 or the AVX-512 kernel. After each input both must be equal and sound.
  *
  * An input is one byte of options and then messages, one a line. A line that begins with '!' is a frame of ours instead:
  * !r resets the book, !h halts, !u resumes, !t is a timer, !e and !x and four bytes set a threshold, !p, a byte and four bytes
@@ -17,7 +17,7 @@
 
 #include "kernel.c"
 
-/* The fuzzer is to learn the kernel's branches, not ours, and once is enough: kernel_avx2.c is built without coverage too. */
+/* The fuzzer is to learn the kernel's branches, not ours, and once is enough: the other kernels are built without coverage too. */
 #pragma clang attribute push(__attribute__((no_sanitize("coverage"))), apply_to = function)
 
 #if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
@@ -30,10 +30,23 @@
 #if defined(__x86_64__)
 int32_t cwts_init_avx2(void *block, const cwts_config *config);
 int32_t cwts_feed_avx2(void *block, const uint8_t *frames, uint32_t bytes);
+int32_t cwts_init_avx512(void *block, const cwts_config *config);
+int32_t cwts_feed_avx512(void *block, const uint8_t *frames, uint32_t bytes);
+#define HAS __builtin_cpu_supports
+static int has_avx512(void) {
+    return HAS("avx512f") && HAS("avx512bw") && HAS("avx512dq") && HAS("avx512vl") && HAS("avx512vbmi") && HAS("avx512vbmi2");
+}
 #else
 #define cwts_init_avx2 cwts_init
 #define cwts_feed_avx2 cwts_feed
+#define cwts_init_avx512 cwts_init
+#define cwts_feed_avx512 cwts_feed
+static int has_avx512(void) { return 0; }
 #endif
+
+/* The other kernel: an input's options say which. */
+static int widest;
+static i32 other_feed(void *block, const u8 *frames, u32 bytes) { return (widest ? cwts_feed_avx512 : cwts_feed_avx2)(block, frames, bytes); }
 
 #ifdef FUZZ_SMALL
 _Static_assert(sizeof(cwts_block) < 1 << 18, "the sources are not the small ones");
@@ -316,7 +329,8 @@ static void blocks_init(const cwts_config *config, u32 number) {
         CHECK(memcmp(fresh, &each_block, sizeof *fresh) == 0, "fresh blocks differ");
     }
     memcpy(&batch_block, fresh, sizeof *fresh);
-    memcpy(&each_block, fresh, sizeof *fresh);
+    if (widest) cwts_init_avx512(&each_block, config); /* its hints are its own */
+    else memcpy(&each_block, fresh, sizeof *fresh);
 }
 
 /* Feeds the `bytes` of frames in batch_buffer: all at once to one block, one by one to the other. */
@@ -341,7 +355,7 @@ static void frames_feed(u32 bytes, int okx) {
         memcpy(each_buffer, batch_buffer + at, whole);
         ASAN_POISON_MEMORY_REGION(each_buffer + end, whole - end + RED_ZONE);
         book_mark(&each_block, &before);
-        i32 result = cwts_feed_avx2(&each_block, each_buffer, whole);
+        i32 result = other_feed(&each_block, each_buffer, whole);
         ASAN_UNPOISON_MEMORY_REGION(each_buffer, whole + RED_ZONE);
         CHECK(result >= 0, "%d", result);
         events |= (u32)result;
@@ -415,6 +429,7 @@ static int fuzz_messages(const u8 *data, size_t size, const cwts_config *normal,
     cwts_config config = *normal;
     if (size < 2 || size > 60000) return 0;
     u32 options = data[0], at = 0;
+    widest = !(options & 32) && has_avx512();
     switch (options >> 2 & 3) {
     case 1: config.price_decimals = config.qty_decimals = 8; break;
     case 2: config.price_decimals = 12, config.qty_decimals = 0; break;

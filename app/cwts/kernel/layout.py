@@ -1606,6 +1606,24 @@ FORMAT = np.dtype(
         "itemsize": 832,
     }
 )
+FORMATS = np.dtype(
+    {
+        "names": ["digit_at", "mark_at", "mark", "scale", "least", "range", "extra", "marks", "spare"],
+        "formats": [
+            ("<u8", (2,)),
+            ("<u8", (2,)),
+            ("<u8", (2,)),
+            ("<u8", (2,)),
+            ("<u2", (8,)),
+            ("<u2", (8,)),
+            ("<u4", (2,)),
+            "<u8",
+            ("<u8", (2,)),
+        ],
+        "offsets": [0, 16, 32, 48, 64, 80, 96, 104, 112],
+        "itemsize": 128,
+    }
+)
 SHAPE = np.dtype(
     {
         "names": [
@@ -1668,6 +1686,7 @@ BLOCK = np.dtype(
             "counters",
             "latency",
             "format",
+            "formats",
             "shape",
         ],
         "formats": [
@@ -1694,6 +1713,7 @@ BLOCK = np.dtype(
             COUNTERS,
             (LATENCIES, (8,)),
             (FORMAT, (2,)),
+            FORMATS,
             SHAPE,
         ],
         "offsets": [
@@ -1721,7 +1741,8 @@ BLOCK = np.dtype(
             3066112,
             3099392,
             3101056,
+            3101184,
         ],
-        "itemsize": 3101568,
+        "itemsize": 3101696,
     }
 )
