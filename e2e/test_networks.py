@@ -45,6 +45,7 @@ LISTEN = """() => {
 
 COLOURS = """() => {
     const canvas = document.getElementById("networks");
+    if (canvas.width === 0) return [0]; // it is seen before it has its size
     const pen = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", {willReadFrequently: true});
     pen.drawImage(canvas, 0, 0);
     const strip = (from, to) => {

@@ -125,6 +125,7 @@ def test_every_name_is_explained(trader: Trader, paused: dict[str, Any]) -> None
 
 COLOURS = """() => {
     const canvas = document.getElementById("lines");
+    if (canvas.width === 0) return [0];
     const pen = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", {willReadFrequently: true});
     pen.drawImage(canvas, 0, 0);
     const ratio = canvas.width / canvas.clientWidth;

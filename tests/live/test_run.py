@@ -139,7 +139,7 @@ def test_liquidations_of_two_symbols_in_one_message_reach_both_engines(tmp_path:
                 file.write(b"%d %b\n" % (ns, json.dumps(message | {"data": rows}, separators=(",", ":")).encode()))
 
     async def main() -> None:
-        async with Simulator([capture], speed=8.0, start="first", clock="recorded") as sim:
+        async with Simulator([capture], speed=4.0, start="first", clock="recorded") as sim:
             process = await start(
                 "run", "--exchange", "okx", "--symbol", symbols[0], "--symbol", symbols[1], "--replicas", 2,
                 "--simulate", f"ws://127.0.0.1:{sim.port}", "--plain", "--record", tmp_path / "out",
