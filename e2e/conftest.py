@@ -25,7 +25,7 @@ SITE = Path(os.environ.get("CWTS_SITE") or ROOT / "build" / "site")
 CHROMIUM = os.environ.get("CWTS_CHROMIUM") or "/usr/bin/chromium"
 # The page's own measurement of its memory otherwise waits for a garbage collection.
 ARGUMENTS = ["--no-sandbox", "--enable-blink-features=ForceEagerMeasureMemory"]
-LOAD_SECONDS = 120.0  # generous: a test machine may be busy
+LOAD_SECONDS = 300.0  # generous: a test machine may be busy
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: what we start would not hear Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)

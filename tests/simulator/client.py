@@ -79,13 +79,19 @@ class Socket:
                 return answer
             self.passed.append(answer)
 
-    async def all(self, quiet: float = 0.5) -> list[Any]:
+    async def all(self, turns: int = 20) -> list[Any]:
+        """Quiet is not a time but turns of the loop, which is the simulator's too, a hundredth of a second apart."""
         heard, self.passed = self.passed, []
         while True:
-            try:
-                heard.append(await self.hear(quiet))
-            except TimeoutError:
+            coming = asyncio.ensure_future(self.hear())
+            for _ in range(turns):
+                if (await asyncio.wait({coming}, timeout=0.01))[0]:
+                    break
+            coming.cancel()
+            await asyncio.wait({coming})
+            if coming.cancelled():
                 return heard
+            heard.append(coming.result())
 
 
 class Client:
