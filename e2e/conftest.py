@@ -168,11 +168,6 @@ class Trader:
         """Nothing is wider than the screen, as soon as the page has taken a new size."""
         self.until(lambda _: self.run("document.documentElement.scrollWidth <= innerWidth"))
 
-    def forgive(self, words: str) -> None:
-        """Waits until the browser has complained of what a test did on purpose: it does so a moment later."""
-        self.until(lambda _: any(words in complaint for complaint in self.complaints))
-        self.complaints[:] = [complaint for complaint in self.complaints if words not in complaint]
-
     def offer(self, path: Path | None = None, *, name: str = "", data: bytes = b"") -> None:
         """Puts a file where the page's own file chooser puts it."""
         given = path or {"name": name, "mimeType": "application/octet-stream", "buffer": data}

@@ -85,13 +85,13 @@ def test_the_panel_says_what_the_engine_knows(
     trader: Trader, paused: dict[str, Any], name: str, signals: list[tuple[str, float]], decimals: list[int]
 ) -> None:
     wanted = [paused["signals"][signal] * factor for signal, factor in signals]
-    trader.until(lambda _: close(numbers(row(trader, name)), wanted, decimals))
+    trader.until(lambda _: close(numbers(row(trader, name)), wanted, decimals), 60)
 
 
 def test_nests_are_told_or_none(trader: Trader, paused: dict[str, Any]) -> None:
     strengths = [paused["signals"]["nest_bid"], paused["signals"]["nest_ask"]]
     wanted = [strength for strength in strengths if strength > 0]
-    trader.until(lambda _: close(numbers(row(trader, "whale orders")), wanted, [1] * len(wanted)))
+    trader.until(lambda _: close(numbers(row(trader, "whale orders")), wanted, [1] * len(wanted)), 60)
 
 
 def test_orders_of_whales_are_marked_in_the_book(trader: Trader, paused: dict[str, Any]) -> None:
