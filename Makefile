@@ -19,6 +19,10 @@ SHELL := bash
 BIN := .venv/bin
 STAMPS := build/stamps
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# A download that breaks off is no reason to fail: pip retries connections, `thrice` whatever else went wrong.
+export PIP_RETRIES ?= 10
+export PIP_DEFAULT_TIMEOUT ?= 60
+thrice = for again in 5 20 no; do $(1) && break; test $$again != no || exit 1; echo "again in $$again s: $(1)" >&2; sleep $$again; done
 
 find = $(shell find $(1) -type f -not -path '*/__pycache__/*' -not -path '*/node_modules/*' $(2) 2>/dev/null)
 KERNEL := $(call find,native_ext,)
@@ -64,7 +68,7 @@ $(STAMPS):
 $(STAMPS)/venv: pyproject.toml | $(STAMPS)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"], sep="\n")' > build/requirements-dev.txt
-	$(BIN)/pip install -qq --requirement build/requirements-dev.txt
+	@$(call thrice,$(BIN)/pip install -qq --requirement build/requirements-dev.txt)
 	@touch $@
 
 $(STAMPS)/native: $(STAMPS)/venv $(KERNEL) MANIFEST.in
@@ -72,7 +76,7 @@ $(STAMPS)/native: $(STAMPS)/venv $(KERNEL) MANIFEST.in
 	@touch $@
 
 $(STAMPS)/node: web/package.json web/package-lock.json web/.npmrc | $(STAMPS)
-	npm --prefix web ci --silent
+	@$(call thrice,npm --prefix web ci --silent)
 	@touch $@
 
 $(STAMPS)/wasm: $(KERNEL) $(PACKAGE) wasm_ext/build.py wasm_ext/driver.c pyproject.toml LICENSE $(STAMPS)/venv $(STAMPS)/node
@@ -84,7 +88,7 @@ $(STAMPS)/site: $(STAMPS)/wasm $(WEB) $(RECORDINGS)
 	@touch $@
 
 $(STAMPS)/pyodide-tests: tests/pyodide/fetch.py pyproject.toml $(STAMPS)/venv
-	$(BIN)/python tests/pyodide/fetch.py
+	@$(call thrice,$(BIN)/python tests/pyodide/fetch.py)
 	@touch $@
 
 ##@ Check
@@ -137,7 +141,7 @@ test-e2e: site system-test ## the page in a real Chromium against the simulated 
 # A torture is one tests/torture/NAME.c: a main that takes the seconds to run, or the reads to do, and returns 0 if all is well.
 CFLAGS_CHECK := $(CFLAGS_KERNEL) -Wall -Wextra -Werror -Wno-bitwise-instead-of-logical
 CFLAGS_FUZZ := $(subst native_ext/kernel,build/fuzz/kernel,$(CFLAGS_CHECK)) -Wno-unused-function -DFUZZ_SMALL -g -O2 -fno-sanitize-recover=all
-FUZZ_FLAGS := -entropic=0 -max_len=1024 -timeout=10 -verbosity=0 -dict=tests/fuzz/json.dict
+FUZZ_FLAGS := -entropic=0 -max_len=1024 -timeout=60 -verbosity=0 -dict=tests/fuzz/json.dict
 
 build/fuzz/kernel/stamp: $(KERNEL)
 	@rm -rf $(@D) && mkdir -p $(@D) && cp native_ext/kernel/*.[ch] $(@D)

@@ -16,7 +16,7 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
-from conftest import CHROMIUM, SITE, serving
+from conftest import CHROMIUM, LOAD_SECONDS, SITE, serving
 
 NAMES = {"engine": "CWTS", "map": "JSON.parse + Map", "sorted": "JSON.parse + sorted arrays"}
 
@@ -25,7 +25,9 @@ def in_chromium(repetitions: int) -> dict[str, Any]:
     """Runs the page once; returns its numbers."""
     command = [str(Path(sys.executable).with_name("cwts")), "serve", "--port", "0", "--no-open", "--site", str(SITE)]
     with serving(*command) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=LOAD_SECONDS * 1000
+        )
         page = browser.new_page()
         page.set_default_timeout(600_000)
         page.goto(f"{address}/bench.html?repetitions={repetitions}")

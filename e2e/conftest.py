@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,7 +25,10 @@ SITE = Path(os.environ.get("CWTS_SITE") or ROOT / "build" / "site")
 CHROMIUM = os.environ.get("CWTS_CHROMIUM") or "/usr/bin/chromium"
 # The page's own measurement of its memory otherwise waits for a garbage collection.
 ARGUMENTS = ["--no-sandbox", "--enable-blink-features=ForceEagerMeasureMemory"]
-LOAD_SECONDS = 120.0  # generous: a test machine may be busy
+LOAD_SECONDS = 300.0  # generous: a test machine may be busy
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: what we start would not hear Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -44,8 +48,8 @@ def serving(*command: str) -> Iterator[str]:
         assert "http://" in line, f"no address in {line!r}"
         yield "http://" + line.split("http://")[1].split("/")[0]
     finally:
-        process.send_signal(2)
-        process.communicate(timeout=60)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=LOAD_SECONDS)
     assert process.returncode == 0
 
 
@@ -80,7 +84,8 @@ def launch() -> Iterator[Callable[..., Browser]]:
         pytest.fail(f"no Chromium at {CHROMIUM}: install it (Debian: apt-get install chromium) or set CWTS_CHROMIUM")
     with sync_playwright() as playwright:
         start = playwright.chromium.launch
-        yield lambda *arguments: start(executable_path=CHROMIUM, args=[*ARGUMENTS, *arguments])
+        timeout = LOAD_SECONDS * 1000
+        yield lambda *arguments: start(executable_path=CHROMIUM, args=[*ARGUMENTS, *arguments], timeout=timeout)
 
 
 @pytest.fixture(scope="session")
@@ -135,12 +140,33 @@ class Trader:
     def playing(self) -> dict[str, Any]:
         return self.until(lambda state: state["status"] == "replay" and state["messages"] > 0 and state["synced"])
 
+    def settled(self) -> dict[str, Any]:
+        """Waits until what was on its way to the engine has come, where the feed is paused or stopped."""
+        state, since = self.state(), time.monotonic()
+        deadline = since + LOAD_SECONDS
+        while time.monotonic() - since < 0.5:
+            self.run("cwts.book(1)")  # the engine has answered: it is not just waiting for its core
+            if (now := self.state())["messages"] != state["messages"]:
+                assert time.monotonic() < deadline, f"messages still come: {json.dumps(now)}"
+                since = time.monotonic()
+            state = now
+        return state
+
     def text(self, selector: str) -> str:
         return self.page.inner_text(selector)
 
     def shows(self, selector: str, words: str) -> None:
         """Waits until an element's text contains these words: what is for reading changes a few times a second."""
         self.until(lambda _: words.lower() in self.text(selector).lower())
+
+    def escape(self) -> None:
+        """Closes what is open. The browser does it a moment after the key; until then other keys are the dialog's."""
+        self.page.keyboard.press("Escape")
+        self.until(lambda _: not self.page.locator("dialog[open], :popover-open").count())
+
+    def fits(self) -> None:
+        """Nothing is wider than the screen, as soon as the page has taken a new size."""
+        self.until(lambda _: self.run("document.documentElement.scrollWidth <= innerWidth"))
 
     def offer(self, path: Path | None = None, *, name: str = "", data: bytes = b"") -> None:
         """Puts a file where the page's own file chooser puts it."""

@@ -45,6 +45,7 @@ LISTEN = """() => {
 
 COLOURS = """() => {
     const canvas = document.getElementById("networks");
+    if (canvas.width === 0) return [0]; // it is seen before it has its size
     const pen = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", {willReadFrequently: true});
     pen.drawImage(canvas, 0, 0);
     const strip = (from, to) => {
@@ -95,7 +96,7 @@ def as_found(request: pytest.FixtureRequest, data: Path) -> None:
     trader.replay_file(*OKX[1:])
     trader.page.keyboard.press("b")
     trader.until(lambda state: state["symbol"] == "BTCUSDT" and state["playing"] and state["messages"] > 0)
-    assert not trader.page.is_visible("#networks")
+    trader.until(lambda _: not trader.page.is_visible("#networks"))
     trader.run("cwts.setSpeed(1)")
 
 
@@ -129,7 +130,7 @@ def by_gpu(found: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 
 def drawn(trader: Trader) -> None:
-    trader.until(lambda _: trader.page.is_visible("#networks") and min(trader.run(COLOURS)) > 3, 20)
+    trader.until(lambda _: trader.page.is_visible("#networks") and min(trader.run(COLOURS)) > 3)
 
 
 def engine_worker(trader: Trader) -> Worker:
@@ -166,7 +167,7 @@ def test_a_button_and_a_key_run_it_and_tell_how_far_it_is(gpu: Trader, how: str)
 def test_the_help_lists_the_key(gpu: Trader) -> None:
     gpu.page.keyboard.press("?")
     assert "three networks" in gpu.text("#help-dialog")
-    gpu.page.keyboard.press("Escape")
+    gpu.escape()
 
 
 @pytest.mark.parametrize("how", ["Escape", "button", "n"])
@@ -180,7 +181,7 @@ def test_it_is_cancelled(gpu: Trader, how: str) -> None:
     gpu.shows("#networks-words", "cancelled")
     assert not gpu.page.is_visible("#networks")
     assert gpu.page.get_by_role("button", name="Run the networks over the recording").is_enabled()
-    assert gpu.state()["status"] == "replay"
+    gpu.until(lambda state: state["status"] == "replay")
 
 
 def test_two_who_ask_get_the_same_run(gpu: Trader) -> None:
@@ -196,9 +197,11 @@ def test_what_plays_keeps_its_bits(gpu: Trader, usdm: dict[str, Any], data: Path
         gpu.run("cwts.pause()")
         gpu.until(lambda state: not state["playing"])
     else:
-        gpu.run("cwts.setSpeed(64)")
+        gpu.run("cwts.setSpeed(4)")  # the recording lasts far longer than the run, on a slow machine too
+    before = gpu.state()["messages"]
     by_gpu(gpu.run(FOUND), usdm)
-    assert not gpu.state()["ended"]
+    state = gpu.state()
+    assert (state["messages"] > before, state["ended"]) == (not paused, False)
     gpu.run("cwts.play()")
     gpu.run("cwts.setSpeed(Infinity)")
     gpu.until(lambda state: state["ended"])
@@ -232,8 +235,8 @@ def test_another_recording_ends_it_and_nothing_of_the_old_one_is_drawn(gpu: Trad
         [exchange, symbol],
     )
     assert ended == ["another recording was opened", "played"]
+    gpu.until(lambda _: gpu.text("#networks-words") == "")
     assert not gpu.page.is_visible("#networks")
-    assert gpu.text("#networks-words") == ""
     by_gpu(gpu.run(FOUND), history_of(data / file, exchange, symbol))
 
 
@@ -244,7 +247,7 @@ def test_what_was_found_stays_while_the_same_recording_plays_again(gpu: Trader, 
     assert gpu.page.is_visible("#networks")
     gpu.offer(data / OKX[0])
     assert gpu.replay_file(*OKX[1:]) is None
-    gpu.until(lambda _: not gpu.page.is_visible("#networks"), 10)
+    gpu.until(lambda _: not gpu.page.is_visible("#networks"))
 
 
 def test_without_a_recording_it_says_so(gpu: Trader) -> None:
@@ -313,11 +316,12 @@ def test_arrows_and_the_pointer_read_values_off(gpu: Trader, usdm: dict[str, Any
     box = canvas.bounding_box()
     assert box
     gpu.page.mouse.move(box["x"] + box["width"] / 3, box["y"] + 40)
+    gpu.until(lambda _: canvas.get_attribute("aria-valuenow") not in (None, "0", str(row)))
     middle = int(canvas.get_attribute("aria-valuenow") or 0)
     assert 0.3 < middle / len(usdm["t"]) < 0.45
     right()
     gpu.page.mouse.move(5, 5)
-    assert canvas.get_attribute("aria-valuetext") == "nothing is read off"
+    gpu.until(lambda _: canvas.get_attribute("aria-valuetext") == "nothing is read off")
 
 
 @pytest.mark.parametrize(
@@ -332,7 +336,7 @@ def test_it_fits(gpu: Trader, screenshots: Path, name: str, width: int, scheme: 
         drawn(gpu)
         gpu.page.locator("#networks").scroll_into_view_if_needed()
         gpu.page.screenshot(path=screenshots / f"networks-{name}.png")
-        assert gpu.run("document.documentElement.scrollWidth <= innerWidth")
+        gpu.fits()
     finally:
         gpu.page.set_viewport_size({"width": 1440, "height": 900})
         gpu.page.emulate_media(color_scheme="dark")
@@ -428,14 +432,13 @@ def test_memory_stays_in_its_budget(gpu: Trader) -> None:
         script = min(
             int(gpu.run("performance.measureUserAgentSpecificMemory().then(({bytes}) => bytes)")) for _ in range(3)
         )
+        time.sleep(0.5)  # the heap's size is told a few times a second
         return script + int(gpu.until(lambda state: state["heapBytes"])["heapBytes"])
 
     gpu.run(FOUND)
-    time.sleep(0.5)  # the heap's size is told a few times a second
     few = held()
     for _ in range(4):
         gpu.run(FOUND)
-    time.sleep(0.5)
     many = held()
     assert many < BUDGET
     assert many - few < 10e6  # four engines that stay are 12.4 MB; what JavaScript has not collected yet varies by less

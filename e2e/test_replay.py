@@ -64,14 +64,14 @@ def test_pausing_and_changing_speed_change_no_bit(trader: Trader, data: Path, na
     trader.run(
         """([exchange, symbol]) => {
             const file = document.getElementById("open-file").files[0];
-            globalThis.done = cwts.replay(file, {exchange, symbol, speed: 64});
+            globalThis.done = cwts.replay(file, {exchange, symbol, speed: 16});
         }""",
         [exchange, symbol],
     )
     trader.until(lambda state: state["messages"] > 2000)
     trader.run("cwts.pause()")
-    trader.run("cwts.setSpeed(16)")
-    seen = trader.state()["messages"]
+    trader.run("cwts.setSpeed(4)")
+    seen = trader.settled()["messages"]
     assert seen < 93_000
     trader.run("cwts.play()")
     trader.until(lambda state: state["messages"] > seen)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 USDM = ("binance-usdm-btcusdt-20240808.gz", "binance-usdm", "BTCUSDT")
 CHANGED = {"enter": 0.5, "whale.quantile": 0.97, "order_share": 0.1, "decision.whale_weight": -1}
+NOTES = "document.getElementById('notes-list').textContent"
 BAD = {
     "words": ("many", "a number from 0.5 to 0.9999 is expected, not 'many'"),
     "nothing": ("", "a number from 0.5 to 0.9999 is expected, not ''"),
@@ -66,7 +67,7 @@ def as_found(request: pytest.FixtureRequest) -> None:
     """Each test on the module's page finds the default settings and no sheet."""
     if "trader" in request.fixturenames:
         trader: Trader = request.getfixturevalue("trader")
-        trader.page.keyboard.press("Escape")
+        trader.escape()
         trader.run("Promise.all(Object.keys(cwts.state().settings.changed).map((name) => cwts.set(name, null)))")
         trader.run("cwts.setNetworks('shipped')")
         assert told(trader)["changed"] == {}
@@ -125,7 +126,7 @@ def test_by_keyboard_alone(trader: Trader) -> None:
     keyboard.type("0.97")
     keyboard.press("Enter")
     trader.until(lambda state: state["settings"]["changed"] == {"whale.quantile": 0.97})
-    keyboard.press("Escape")
+    trader.escape()
     assert not trader.page.is_visible("#settings-dialog")
     keyboard.press(",")
     assert names(trader)[0] == "whale.quantile"  # what is changed comes first
@@ -135,20 +136,20 @@ def test_by_keyboard_alone(trader: Trader) -> None:
     assert trader.run("document.activeElement.getAttribute('aria-label')") == "Reset whale.quantile"
     keyboard.press("Enter")
     trader.until(lambda state: state["settings"]["changed"] == {})
-    assert trader.run("document.activeElement.value") == "0.99"
-    keyboard.press("Escape")
+    trader.until(lambda _: trader.run("document.activeElement.value") == "0.99")
+    trader.escape()
 
 
 def test_the_help_lists_the_key(trader: Trader) -> None:
     trader.page.keyboard.press("?")
     assert "settings" in trader.text("#help-dialog")
-    trader.page.keyboard.press("Escape")
+    trader.escape()
 
 
 def test_escape_leaves_what_was_typed_and_not_entered(trader: Trader) -> None:
     trader.page.keyboard.press(",")
     trader.page.locator("#setting-exit").press_sequentially("9")
-    trader.page.keyboard.press("Escape")
+    trader.escape()
     time.sleep(0.3)
     assert told(trader)["changed"] == {}
     trader.page.keyboard.press(",")
@@ -176,7 +177,7 @@ def test_a_limit_of_risk_that_is_loosened_says_so(trader: Trader) -> None:
     trader.until(lambda _: "Permits more risk than the default 0.95" in words(trader, "decision.criticality_max"))
     assert told(trader)["loosened"] == ["decision.criticality_max"]
     assert "permits more risk: decision.criticality_max" in trader.text("#settings-words")
-    trader.page.keyboard.press("Escape")
+    trader.escape()
     name = trader.page.get_attribute("#settings", "aria-label") or ""
     assert "permits more risk: decision.criticality_max" in name  # with the sheet closed too
     assert trader.text("#settings-badge") == "1"
@@ -191,7 +192,7 @@ def test_what_the_engine_cannot_change_while_it_runs_says_so(trader: Trader) -> 
     trader.until(lambda _: "Not yet" in words(trader, "capital"))
     assert "from the next session on" in trader.text("#setting-capital-range")
     assert told(trader)["pending"] == ["capital"]
-    trader.page.keyboard.press("Escape")
+    trader.escape()
     trader.page.keyboard.press("r")
     trader.until(lambda state: state["settings"]["pending"] == [])
     trader.shows("#account", "250.0000 USDT")
@@ -221,10 +222,10 @@ def test_it_fits(trader: Trader, screenshots: Path, name: str, width: int, heigh
     trader.page.locator("#settings-card summary").click()
     trader.page.screenshot(path=screenshots / f"settings-{name}.png")
     for box in ("document.documentElement", "document.querySelector('.settings-scroll')"):
-        assert trader.run(f"{box}.scrollWidth <= {box}.clientWidth")
+        trader.until(lambda _, box=box: trader.run(f"{box}.scrollWidth <= {box}.clientWidth"))
     assert trader.run("document.getElementById('settings-dialog').getBoundingClientRect().right <= innerWidth")
     trader.page.locator("#settings-card summary").click()
-    trader.page.keyboard.press("Escape")
+    trader.escape()
     trader.page.set_viewport_size({"width": 1440, "height": 900})
     trader.page.emulate_media(color_scheme="dark")
 
@@ -252,13 +253,13 @@ def test_at_run_time_it_is_the_native_run_with_the_same_frames(trader: Trader, d
     trader.run(
         """([exchange, symbol]) => {
             const file = document.getElementById("open-file").files[0];
-            globalThis.done = cwts.replay(file, {exchange, symbol, speed: 64});
+            globalThis.done = cwts.replay(file, {exchange, symbol, speed: 16});
         }""",
         list(market),
     )
     trader.until(lambda state: state["messages"] > 2000)
     trader.run("cwts.pause()")
-    time.sleep(1)  # what was on its way has come
+    trader.settled()
     settings = {"enter": 0.45, "exit": 0.1, "whale.quantile": 0.9, "swan.on": 0.4}
     choose(trader, settings)
     trader.run("cwts.setNetworks('none')")
@@ -321,7 +322,8 @@ def test_what_was_kept_and_is_no_longer_right_is_left_out_and_said(new: Callable
     trader = new(script=f"localStorage.setItem('settings', {json.dumps(kept)})")
     assert told(trader)["changed"] == {"enter": 0.5}
     assert told(trader)["networks"] == "shipped"
-    said = trader.run("document.getElementById('notes-list').textContent")
+    trader.until(lambda _: "minimum order sizes" in trader.run(NOTES))  # those of the session too
+    said = trader.run(NOTES)
     assert "A kept setting is left out: swan.on must be from 0.001 to 1, not 9." in said
     assert "The kept networks are left out, the shipped ones run: w.json: not JSON" in said
     assert "Differs from the defaults: enter 0.5; permits more risk: enter." in said

@@ -39,8 +39,7 @@ def paused(trader: Trader) -> dict[str, Any]:
     trader.page.keyboard.press("Space")
     trader.until(lambda state: not state["playing"])
     trader.shows("#status", "paused")
-    time.sleep(0.6)  # words change a few times a second, lines twice
-    return {**trader.state(), "words": words | set(trader.run(SEEN)), "marked": marked}
+    return {**trader.settled(), "words": words | set(trader.run(SEEN)), "marked": marked}
 
 
 def numbers(text: str) -> list[float]:
@@ -86,14 +85,13 @@ def test_the_panel_says_what_the_engine_knows(
     trader: Trader, paused: dict[str, Any], name: str, signals: list[tuple[str, float]], decimals: list[int]
 ) -> None:
     wanted = [paused["signals"][signal] * factor for signal, factor in signals]
-    words = row(trader, name)
-    assert close(numbers(words), wanted, decimals), (name, words, wanted)
+    trader.until(lambda _: close(numbers(row(trader, name)), wanted, decimals), 60)
 
 
 def test_nests_are_told_or_none(trader: Trader, paused: dict[str, Any]) -> None:
     strengths = [paused["signals"]["nest_bid"], paused["signals"]["nest_ask"]]
     wanted = [strength for strength in strengths if strength > 0]
-    assert close(numbers(row(trader, "whale orders")), wanted, [1] * len(wanted))
+    trader.until(lambda _: close(numbers(row(trader, "whale orders")), wanted, [1] * len(wanted)), 60)
 
 
 def test_orders_of_whales_are_marked_in_the_book(trader: Trader, paused: dict[str, Any]) -> None:
@@ -104,17 +102,19 @@ def test_orders_of_whales_are_marked_in_the_book(trader: Trader, paused: dict[st
 
 
 def test_the_phase_and_the_alarm_are_words(trader: Trader, paused: dict[str, Any]) -> None:
-    assert row(trader, "market phase").split(",")[0] == PHASES[int(paused["signals"]["phase"])]
-    assert ("ALARM" in row(trader, "black swan")) == (paused["signals"]["swan_alarm"] == 1)
+    trader.until(lambda _: row(trader, "market phase").split(",")[0] == PHASES[int(paused["signals"]["phase"])])
+    trader.until(lambda _: ("ALARM" in row(trader, "black swan")) == (paused["signals"]["swan_alarm"] == 1))
 
 
 def test_decisions_are_words(trader: Trader, paused: dict[str, Any]) -> None:
     assert paused["orders"]
     assert len(paused["words"]) > 5
     assert not [words for words in paused["words"] if re.search(r"reason \d|undefined|NaN", words)]
-    parts = numbers(trader.text("#parts"))
-    assert len(parts) == 3
-    assert abs(max(-1.0, min(1.0, sum(parts))) - paused["decision"]["score"]) < 0.02
+
+    def told(parts: list[float]) -> bool:
+        return len(parts) == 3 and abs(max(-1.0, min(1.0, sum(parts))) - paused["decision"]["score"]) < 0.02
+
+    trader.until(lambda _: told(numbers(trader.text("#parts"))))
 
 
 def test_every_name_is_explained(trader: Trader, paused: dict[str, Any]) -> None:
@@ -123,22 +123,23 @@ def test_every_name_is_explained(trader: Trader, paused: dict[str, Any]) -> None
     assert all(len(title) > 20 for title in titles)
 
 
+COLOURS = """() => {
+    const canvas = document.getElementById("lines");
+    if (canvas.width === 0) return [0];
+    const pen = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", {willReadFrequently: true});
+    pen.drawImage(canvas, 0, 0);
+    const ratio = canvas.width / canvas.clientWidth;
+    return [...document.querySelectorAll("#whales .line-place")].map((place) => {
+        const box = [place.offsetLeft, place.offsetTop, place.offsetWidth, place.offsetHeight];
+        const pixels = pen.getImageData(...box.map((each) => each * ratio)).data;
+        return new Set(new Uint32Array(pixels.buffer)).size;
+    });
+}"""
+
+
 def test_the_lines_are_drawn(trader: Trader, paused: dict[str, Any]) -> None:
     """Each place of a line holds more than the background, where its signal was seen to change."""
-    colours = trader.run(
-        """() => {
-            const canvas = document.getElementById("lines");
-            const pen = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", {willReadFrequently: true});
-            pen.drawImage(canvas, 0, 0);
-            const ratio = canvas.width / canvas.clientWidth;
-            return [...document.querySelectorAll("#whales .line-place")].map((place) => {
-                const box = [place.offsetLeft, place.offsetTop, place.offsetWidth, place.offsetHeight];
-                const pixels = pen.getImageData(...box.map((each) => each * ratio)).data;
-                return new Set(new Uint32Array(pixels.buffer)).size;
-            });
-        }"""
-    )
-    assert all(count > 2 for count in colours), colours
+    trader.until(lambda _: all(count > 2 for count in trader.run(COLOURS)))
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(trader: Trader, paused: dict[str, Any], screenshots: Path) -> None:

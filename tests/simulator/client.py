@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -39,8 +39,17 @@ def simulator(*names: str, **options: Any) -> Simulator:
     return Simulator([CAPTURES[name] for name in names], **(defaults | options))
 
 
-def run(coroutine: Coroutine[Any, Any, None], seconds: float = 120) -> None:
+def run(coroutine: Coroutine[Any, Any, None], seconds: float = 300) -> None:
     asyncio.run(asyncio.wait_for(coroutine, seconds))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Waits for it, a minute at most."""
+    for _ in range(3000):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it never came to be")
 
 
 class Socket:
@@ -53,10 +62,10 @@ class Socket:
     async def tell(self, message: Any) -> None:
         await self.ws.send_str(message if isinstance(message, str) else json.dumps(message))
 
-    async def raw(self, seconds: float = 5) -> aiohttp.WSMessage:
+    async def raw(self, seconds: float = 60) -> aiohttp.WSMessage:
         return await asyncio.wait_for(self.ws.receive(), seconds)
 
-    async def hear(self, seconds: float = 5) -> Any:
+    async def hear(self, seconds: float = 60) -> Any:
         message = await self.raw(seconds)
         assert message.type is aiohttp.WSMsgType.TEXT, message
         return message.data if message.data == "pong" else json.loads(message.data)
@@ -70,13 +79,19 @@ class Socket:
                 return answer
             self.passed.append(answer)
 
-    async def all(self, quiet: float = 0.2) -> list[Any]:
+    async def all(self, turns: int = 20) -> list[Any]:
+        """Quiet is not a time but turns of the loop, which is the simulator's too, a hundredth of a second apart."""
         heard, self.passed = self.passed, []
         while True:
-            try:
-                heard.append(await self.hear(quiet))
-            except TimeoutError:
+            coming = asyncio.ensure_future(self.hear())
+            for _ in range(turns):
+                if (await asyncio.wait({coming}, timeout=0.01))[0]:
+                    break
+            coming.cancel()
+            await asyncio.wait({coming})
+            if coming.cancelled():
                 return heard
+            heard.append(coming.result())
 
 
 class Client:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .client import run, simulator
+from .client import run, simulator, until
 
 pytestmark = pytest.mark.native
 
@@ -45,6 +45,12 @@ def pointed(client: Any, port: int) -> None:
     }
 
 
+def somebody_hears_of_orders(exchange: Any) -> bool:
+    if exchange.name == "okx":
+        return any(arg["channel"] == "orders" for args in exchange._private.values() for arg in args)
+    return bool(exchange.api._listeners or exchange.api._sessions)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("exchange", list(MARKETS))
 def test_ccxt(exchange: str) -> None:
@@ -74,9 +80,9 @@ def test_ccxt(exchange: str) -> None:
                 amount, extra = AMOUNTS[exchange], {"tdMode": "cash", "tgtCcy": "base_ccy"} if exchange == "okx" else {}
                 price = float(client.price_to_precision(symbol, watched["bids"][0][0] * 0.97))
                 heard = asyncio.ensure_future(client.watch_orders(symbol))
-                await asyncio.sleep(0.3)
+                await until(lambda: somebody_hears_of_orders(sim.exchange(exchange)))
                 placed = await client.create_order(symbol, "limit", "buy", amount, price, extra)
-                pushed = await asyncio.wait_for(heard, 5)
+                pushed = await asyncio.wait_for(heard, 60)
                 assert [(order["id"], order["status"]) for order in pushed] == [(placed["id"], "open")]
                 assert [order["id"] for order in await client.fetch_open_orders(symbol)] == [placed["id"]]
                 await client.cancel_order(placed["id"], symbol)
