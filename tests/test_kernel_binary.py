@@ -105,7 +105,7 @@ def test_the_memory_does_not_grow_in_use(data: Path) -> None:
     recording = Recording(data / "okx-books-trades-tickers-20220513.gz")
     setup = prepare(recording, "okx", "BTC-USD-220527")
     kernel = WasmKernel()
-    memory = kernel._functions["memory"]
+    memory = kernel._exports["memory"]
     assert isinstance(memory, wasmtime.Memory)
     before = memory.size(kernel._store)
     assert kernel.init(setup.config) == 0
@@ -114,6 +114,23 @@ def test_the_memory_does_not_grow_in_use(data: Path) -> None:
     assert memory.size(kernel._store) == before
     with pytest.raises(wasmtime.WasmtimeError):
         memory.grow(kernel._store, 1)
+
+
+@pytest.mark.native
+def test_a_trap_is_raised_and_leaves_the_module_usable() -> None:
+    wasmtime = pytest.importorskip("wasmtime")
+    from cwts.config import Settings, build_config
+    from cwts.instruments import guess_instrument
+    from cwts.kernel.wasm import WasmKernel
+
+    kernel = WasmKernel()
+    feed = kernel._functions["cwts_feed"]
+    assert kernel.init(build_config(guess_instrument("binance", "BTCUSDT", 2, 5), Settings())) == 0
+    with pytest.raises(wasmtime.Trap, match="out of bounds"):
+        feed(kernel._address, 0xFFFF0000, 1 << 15)  # frames beyond the end of the memory
+    assert feed(kernel._address, kernel._transfer, 0) == 0
+    with pytest.raises(TypeError, match="expected 3 arguments, got 1"):
+        feed(kernel._address)
 
 
 @pytest.mark.native

@@ -179,6 +179,52 @@ static void side_set_far(cwts_side_book *b, i64 key, i64 qty, u64 *lost) {
 
 /* Absolute quantities for some levels of a side; 0 removes. Neighbours share a group: count and summary stay in registers, where
  * in memory each level would wait for the one before. */
+#if defined(__wasm_simd128__)
+/* The same for WebAssembly: Cranelift keeps a function's values in memory where it calls anything, however seldom. So this one calls
+ * nothing: it stops at the first level that lies outside the window or takes the best one away, and returns it. */
+static __attribute__((noinline)) const cwts_level *side_apply_near(cwts_side_book *b, i64 sign, const cwts_level *level, const cwts_level *end) {
+    i64 base = b->base, best = b->best, touched = b->touched;
+    u32 group = ((u32)best & WINDOW_MASK) >> 12, held = b->count;
+    u64 summary = b->summary[group];
+    for (; level < end; level++) {
+        i64 key = sign * level->price, qty = level->qty;
+        u32 cell = (u32)key & WINDOW_MASK;
+        if (UNLIKELY((u64)key - (u64)base >= CWTS_WINDOW)) break;
+        if (UNLIKELY(key >= best)) {
+            if (qty) best = key;
+            else if (key == best) break;
+        }
+        touched = max64(touched, key);
+        if (UNLIKELY(cell >> 12 != group)) {
+            group_set(b, group, summary);
+            group = cell >> 12;
+            summary = b->summary[group];
+        }
+        held += cell_set(b, cell, qty, &summary);
+    }
+    group_set(b, group, summary);
+    b->count = held;
+    b->best = best;
+    b->touched = touched;
+    return level;
+}
+
+static void side_apply(cwts_side_book *b, u32 side, const cwts_level *level, u32 count, u64 *lost) {
+    b->touched = NO_KEY;
+    for (const cwts_level *end = level + count;; level++) {
+        level = side_apply_near(b, side == CWTS_BID ? 1 : -1, level, end);
+        if (level == end) return;
+        i64 key = price_of(side, level->price);
+        b->touched = max64(b->touched, key);
+        if ((u64)key - (u64)b->base >= CWTS_WINDOW) {
+            side_set_far(b, key, level->qty, lost);
+        } else {
+            window_set(b, key, 0);
+            b->best = window_best(b, key);
+        }
+    }
+}
+#else
 static inline __attribute__((always_inline)) void side_apply(cwts_side_book *b, u32 side, const cwts_level *level, u32 count, u64 *lost) {
     i64 base = b->base, best = b->best, touched = NO_KEY;
     u32 group = ((u32)best & WINDOW_MASK) >> 12, held = b->count; /* where most levels are */
@@ -215,6 +261,7 @@ static inline __attribute__((always_inline)) void side_apply(cwts_side_book *b, 
     b->best = best;
     b->touched = touched;
 }
+#endif
 
 /* After the levels of one message: the best level lies in the window again, with room below it. Returns 0 where a level
  * that had found no room would now belong near the touch, so that the book can no longer be trusted. */

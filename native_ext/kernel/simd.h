@@ -138,9 +138,8 @@ static inline int two_numbers(const u8 *a, const u8 *b, const cwts_number *ta, c
                                   wasm_u16x8_shr(digits, 8));
     v128_t fours = wasm_i32x4_dot_i16x8(pairs, wasm_i32x4_splat(0x00010064));
     v128_t eights = wasm_i32x4_dot_i16x8(wasm_u16x8_narrow_i32x4(fours, fours), wasm_i32x4_splat(0x00012710));
-    u64 both = (u64)wasm_i64x2_extract_lane(eights, 0);
-    *va = (u32)both;
-    *vb = (u32)(both >> 32);
+    *va = (u32)wasm_i32x4_extract_lane(eights, 0);
+    *vb = (u32)wasm_i32x4_extract_lane(eights, 1);
     return 1;
 }
 #endif
