@@ -919,12 +919,12 @@ typedef struct cwts_format {
 /* The same for many numbers at once (AVX-512), price and quantity in turns. A position is counted from the closing quote, in a byte. */
 typedef struct cwts_formats {
     uint64_t digit_at[2];         /* of eight digits */
-    uint64_t mark_at[2];          /* of the point, and of what follows */
+    uint64_t mark_at[2];          /* of the point, of what follows, and of zeros that do not count */
     uint64_t mark[2];             /* these bytes */
     uint64_t scale[2];            /* 0: not by this way */
     uint16_t least[8];            /* characters, the closing quote counted, with one digit before the point */
     uint16_t range[8];            /* how many more there may be */
-    uint32_t extra[2];            /* zeros behind the digits that count */
+    uint32_t extra[2];            /* those zeros, where there are too many for that */
     uint64_t marks;               /* which bytes of `mark` are looked at: 16 bits a level */
     uint64_t spare[2];
 } cwts_formats;

@@ -279,13 +279,18 @@ static void formats_make(cwts_formats *f, const cwts_format *one, u32 decimals, 
     u32 used = one->fraction < decimals ? one->fraction : decimals, point = one->fraction != 0;
     f->scale[place] = one->ready && used <= 7 ? one->scale : 0;
     if (!f->scale[place]) return;
-    f->extra[place] = one->fraction - used;
+    u32 extra = one->fraction - used, looked = (place ? 30 : 6) | point, free = place ? 5 : 3;
     /* over the zeros that do not count, and from the whole digits over the point */
-    f->digit_at[place] = 0x0706050403020100 + (248 - f->extra[place]) * ONES8 - (point * ONES8 & ~0ULL >> 8 * used);
-    /* a comma and a quote, or a bracket, a comma, a bracket and a quote */
+    f->digit_at[place] = 0x0706050403020100 + (248 - extra) * ONES8 - (point * ONES8 & ~0ULL >> 8 * used);
+    /* a comma and a quote, or a bracket, a comma, a bracket and a quote; and those zeros, if there is room for them */
     f->mark[place] = place ? BYTES4('.', ']', ',', '[') | (u64)'"' << 32 : BYTES4('.', ',', '"', 0);
     f->mark_at[place] = (place ? 0x0403020100 : 0x020100) + (255 - one->fraction);
-    u32 looked = (place ? 30 : 6) | point;
+    f->extra[place] = free + extra > 8 ? extra : 0;
+    for (u32 i = 0; i < extra && !f->extra[place]; i++, free++) {
+        f->mark[place] |= (u64)'0' << 8 * free;
+        f->mark_at[place] |= (u64)(255 - i) << 8 * free;
+        looked |= 1U << free;
+    }
     for (u32 i = place; i < 8; i += 2) {
         f->least[i] = (u16)(one->fraction + point + 2);
         f->range[i] = (u16)(7 - used);
@@ -428,7 +433,7 @@ static __attribute__((noinline)) const u8 *scan_levels_wide(const u8 *p, const u
             levels = levels < 4 ? levels : 4;
             length = (u32)lowest_bit(_pdep_u64(1ULL << (4 * levels - 1), quotes)) + 2;
             numbers = (__mmask8)_bzhi_u32(255, 2 * levels);
-            marked = _bzhi_u64(f->marks, 16 * levels - 6);
+            marked = _bzhi_u64(f->marks, 16 * levels) & ~(7ULL << (16 * levels - 6)); /* behind the last stands what may */
             __asm__("" : "+r"(levels), "+r"(length)); /* or the compiler waits for them all the same */
         }
         __asm__("" : "+Yk"(quoted), "+Yk"(numbers), "+Yk"(marked)); /* where they are needed, and not moved there each time */
