@@ -63,31 +63,26 @@ static void far_find_top(cwts_side_book *b) {
 
 /* ---- the window --------------------------------------------------------------------------------------------------- */
 
-/* What is known of 4,096 cells: which of their words hold a level. */
-static inline void group_set(cwts_side_book *b, u32 group, u64 summary) {
+/* 64 prices have lost their last level or got their first: seldom, where levels change. */
+static inline void word_mark(cwts_side_book *b, u32 word, u64 bits) {
+    u32 group = word >> 6;
+    u64 summary = (b->summary[group] & ~(1ULL << (word & 63))) | (u64)(bits != 0) << (word & 63);
     b->summary[group] = summary;
     b->summary_top = (b->summary_top & ~(1ULL << group)) | (u64)(summary != 0) << group;
 }
 
-/* Without a branch on it: whether a level is new, changed or gone is not to be predicted. Changes the summary of the cell's group, which
- * the caller holds, and returns how many levels more there are. */
-static inline u32 cell_set(cwts_side_book *b, u32 cell, i64 qty, u64 *summary) {
+/* Without a branch on whether a level is new, changed or gone, which is not to be predicted. Returns how many levels more there are. */
+static inline u32 cell_set(cwts_side_book *b, u32 cell, i64 qty) {
     u32 word = cell >> 6;
     u64 before = b->bits[word], there = qty != 0;
     u64 after = (before & ~(1ULL << (cell & 63))) | there << (cell & 63);
     b->qty[cell] = qty;
     b->bits[word] = after;
-    if (UNLIKELY(!before | !after)) /* 64 prices without a level are rare where levels change */
-        *summary = (*summary & ~(1ULL << (word & 63))) | (u64)(after != 0) << (word & 63);
+    if (UNLIKELY(!before | !after)) word_mark(b, word, after);
     return (u32)there - (u32)(before >> (cell & 63) & 1);
 }
 
-static inline void window_set(cwts_side_book *b, i64 key, i64 qty) {
-    u32 cell = (u32)key & WINDOW_MASK, group = cell >> 12;
-    u64 summary = b->summary[group];
-    b->count += cell_set(b, cell, qty, &summary);
-    group_set(b, group, summary);
-}
+static inline void window_set(cwts_side_book *b, i64 key, i64 qty) { b->count += cell_set(b, (u32)key & WINDOW_MASK, qty); }
 
 /* Where a level's quantity is or would be, for fetching it ahead. */
 static inline const void *book_slot(const cwts_side_book *b, i64 key) {
@@ -177,42 +172,37 @@ static void side_set_far(cwts_side_book *b, i64 key, i64 qty, u64 *lost) {
     }
 }
 
-/* Absolute quantities for some levels of a side; 0 removes. Neighbours share a group: count and summary stay in registers, where
- * in memory each level would wait for the one before. */
+/* Levels in the window, up to the first that lies outside it or takes the best one away: returns that. It calls nothing, because
+ * Cranelift keeps a function's values in memory where it calls anything, however seldom. */
 #if defined(__wasm_simd128__)
-/* The same for WebAssembly: Cranelift keeps a function's values in memory where it calls anything, however seldom. So this one calls
- * nothing: it stops at the first level that lies outside the window or takes the best one away, and returns it. */
-static __attribute__((noinline)) const cwts_level *side_apply_near(cwts_side_book *b, i64 sign, const cwts_level *level, const cwts_level *end) {
+static __attribute__((noinline))
+#else
+static inline __attribute__((always_inline))
+#endif
+const cwts_level *side_apply_near(cwts_side_book *b, u32 side, const cwts_level *level, const cwts_level *end) {
     i64 base = b->base, best = b->best, touched = b->touched;
-    u32 group = ((u32)best & WINDOW_MASK) >> 12, held = b->count;
-    u64 summary = b->summary[group];
+    u32 held = b->count;
     for (; level < end; level++) {
-        i64 key = sign * level->price, qty = level->qty;
-        u32 cell = (u32)key & WINDOW_MASK;
+        i64 key = price_of(side, level->price), qty = level->qty;
         if (UNLIKELY((u64)key - (u64)base >= CWTS_WINDOW)) break;
         if (UNLIKELY(key >= best)) {
             if (qty) best = key;
             else if (key == best) break;
         }
         touched = max64(touched, key);
-        if (UNLIKELY(cell >> 12 != group)) {
-            group_set(b, group, summary);
-            group = cell >> 12;
-            summary = b->summary[group];
-        }
-        held += cell_set(b, cell, qty, &summary);
+        held += cell_set(b, (u32)key & WINDOW_MASK, qty);
     }
-    group_set(b, group, summary);
     b->count = held;
     b->best = best;
     b->touched = touched;
     return level;
 }
 
-static void side_apply(cwts_side_book *b, u32 side, const cwts_level *level, u32 count, u64 *lost) {
+/* Absolute quantities for some levels of a side; 0 removes. */
+static inline __attribute__((always_inline)) void side_apply(cwts_side_book *b, u32 side, const cwts_level *level, u32 count, u64 *lost) {
     b->touched = NO_KEY;
     for (const cwts_level *end = level + count;; level++) {
-        level = side_apply_near(b, side == CWTS_BID ? 1 : -1, level, end);
+        level = side_apply_near(b, side, level, end);
         if (level == end) return;
         i64 key = price_of(side, level->price);
         b->touched = max64(b->touched, key);
@@ -224,44 +214,6 @@ static void side_apply(cwts_side_book *b, u32 side, const cwts_level *level, u32
         }
     }
 }
-#else
-static inline __attribute__((always_inline)) void side_apply(cwts_side_book *b, u32 side, const cwts_level *level, u32 count, u64 *lost) {
-    i64 base = b->base, best = b->best, touched = NO_KEY;
-    u32 group = ((u32)best & WINDOW_MASK) >> 12, held = b->count; /* where most levels are */
-    u64 summary = b->summary[group];
-    for (const cwts_level *end = level + count; level < end; level++) {
-        i64 key = price_of(side, level->price), qty = level->qty;
-        u32 cell = (u32)key & WINDOW_MASK;
-        touched = max64(touched, key);
-        if (UNLIKELY((u64)key - (u64)base >= CWTS_WINDOW)) {
-            b->best = best;
-            b->count = held;
-            group_set(b, group, summary);
-            side_set_far(b, key, qty, lost);
-            base = b->base;
-            best = b->best;
-            held = b->count;
-            summary = b->summary[group];
-            continue;
-        }
-        if (UNLIKELY(cell >> 12 != group)) {
-            group_set(b, group, summary);
-            group = cell >> 12;
-            summary = b->summary[group];
-        }
-        held += cell_set(b, cell, qty, &summary);
-        if (UNLIKELY(key >= best)) {
-            b->count = held;
-            group_set(b, group, summary);
-            best = qty ? key : key == best ? window_best(b, key) : best;
-        }
-    }
-    group_set(b, group, summary);
-    b->count = held;
-    b->best = best;
-    b->touched = touched;
-}
-#endif
 
 /* After the levels of one message: the best level lies in the window again, with room below it. Returns 0 where a level
  * that had found no room would now belong near the touch, so that the book can no longer be trusted. */
