@@ -406,10 +406,11 @@ static inline __attribute__((always_inline)) const u8 *scan_levels_packed(const 
 /* Levels written without a space, up to four at a time: from '[' of one. The quotes of 64 bytes are found at once and put in order;
  * then a lane of eight bytes for each number gathers its digits, and another what must stand around them. It takes numbers with as
  * many digits behind the point as those before, and at most eight that count. Returns where it stopped: at a '[' that another
- * way must read, or, and sets *behind, behind the last level that it took. */
+ * way must read, or, with *behind set, behind the last level that it took. */
 #ifdef CWTS_AVX512
 static __attribute__((noinline)) const u8 *scan_levels_wide(const u8 *p, const u8 *end, level_writer *w, int *behind) {
     const cwts_formats *f = w->formats;
+    *behind = 0;
     if (UNLIKELY(!f->scale[0] || !f->scale[1] || end - p < 2 || load16(p) != ('[' | '"' << 8))) return p;
 #define BOTH(of) _mm512_broadcast_i64x2(_mm_load_si128((const __m128i *)(const void *)(of)))
     const __m512i digit_at = BOTH(f->digit_at), mark_at = BOTH(f->mark_at), mark = BOTH(f->mark), scale = BOTH(f->scale);
@@ -421,30 +422,32 @@ static __attribute__((noinline)) const u8 *scan_levels_wide(const u8 *p, const u
     /* Mostly there are as many levels in as many bytes as the time before; to guess that is faster than to wait for it. */
     u32 levels = 0, length = 2;
     __mmask8 numbers = 0;
-    __mmask64 marked = 0;
+    __m512i marked = zero; /* bytes of `mark` that are looked at */
+    __m128i most = range;
     while (limit - at >= 4) {
         i64 left = end - p;
         __m512i text = LIKELY(left >= 64) ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi8(~0ULL >> (64 - left), p);
         __mmask64 quoted = _mm512_cmpeq_epi8_mask(text, quote);
-        u64 quotes = quoted;
+        u64 quotes;
+        __asm__("kmovq %1, %0" : "=r"(quotes) : "Yk"(quoted)); /* a mask and a word: compilers would keep one of them */
         if (UNLIKELY(bits_set(_bzhi_u64(quotes, length - 1)) != 4 * levels || !(quotes >> (length - 2) & 1))) {
             levels = bits_set(quotes & ~0ULL >> 1) >> 2; /* a byte follows them */
             if (UNLIKELY(levels == 0)) break;
             levels = levels < 4 ? levels : 4;
             length = (u32)lowest_bit(_pdep_u64(1ULL << (4 * levels - 1), quotes)) + 2;
             numbers = (__mmask8)_bzhi_u32(255, 2 * levels);
-            marked = _bzhi_u64(f->marks, 16 * levels) & ~(7ULL << (16 * levels - 6)); /* behind the last stands what may */
+            most = _mm_mask_mov_epi16(_mm_set1_epi16(-1), numbers, range);
+            marked = _mm512_movm_epi8(_bzhi_u64(f->marks, 16 * levels) & ~(7ULL << (16 * levels - 6))); /* behind the last stands what may */
             __asm__("" : "+r"(levels), "+r"(length)); /* or the compiler waits for them all the same */
         }
-        __asm__("" : "+Yk"(quoted), "+Yk"(numbers), "+Yk"(marked)); /* where they are needed, and not moved there each time */
-        __m512i where = _mm512_maskz_compress_epi8(quoted, BYTES_IN_ORDER);
+        __m512i where = compress_bytes(quoted, BYTES_IN_ORDER);
         __m512i opens = _mm512_permutexvar_epi8(EVEN_BYTES, where), closes = _mm512_permutexvar_epi8(ODD_BYTES, where);
         __m512i from = _mm512_add_epi8(closes, digit_at);
         __m512i digits = _mm512_maskz_permutexvar_epi8(_mm512_cmpgt_epi8_mask(from, opens), from, _mm512_xor_si512(text, zero));
         __m512i found = _mm512_permutexvar_epi8(_mm512_add_epi8(closes, mark_at), text);
         __m128i lengths = _mm_sub_epi16(_mm_maddubs_epi16(_mm512_castsi512_si128(where), _mm_set1_epi16(0x01FF)), least);
-        __mmask64 wrong = _kor_mask64(_mm512_cmpgt_epu8_mask(digits, nine), _mm512_mask_cmpneq_epi8_mask(marked, found, mark));
-        wrong = _kor_mask64(wrong, _mm_mask_cmpgt_epu16_mask(numbers, lengths, range));
+        __mmask64 wrong = _kor_mask64(_mm512_cmpgt_epu8_mask(digits, nine), _mm512_test_epi8_mask(_mm512_xor_si512(found, mark), marked));
+        wrong = _kor_mask64(wrong, _mm_cmpgt_epu16_mask(lengths, most));
         if (price_extra | qty_extra) {
             u64 price_close = _pdep_u64(_bzhi_u64(0x2222, 4 * levels), quotes), qty_close = _pdep_u64(_bzhi_u64(0x8888, 4 * levels), quotes);
             u64 extra = (price_close - (price_close >> price_extra)) | (qty_close - (qty_close >> qty_extra));
@@ -469,45 +472,46 @@ static __attribute__((noinline)) const u8 *scan_levels_wide(const u8 *p, const u
 
 /* At '['. Everything that scan_levels_packed does not read is read level by level, or the slow way. */
 static const u8 *scan_levels(const u8 *p, const u8 *end, level_writer *writer) {
-    int done = 0;
-    level_writer w = *writer;
+    int done = 0, behind = 0;
     p = skip_space(p + 1, end);
     if (p >= end) return 0;
     if (*p == ']') return p + 1;
-    while (!done) {
-        if (p >= end || *p != '[') {
-            p = 0;
-            break;
-        }
 #ifdef CWTS_AVX512
-        int behind = 0;
-        p = scan_levels_wide(p, end, &w, &behind);
-        if (LIKELY(behind)) goto next;
+    p = scan_levels_wide(p, end, writer, &behind);
+    if (LIKELY(behind && p < end && *p == ']')) return p + 1;
 #endif
-        p = scan_levels_packed(p, end, &w);
-        if (end - p >= 64 && load16(p) == ('[' | '"' << 8) && w.at < w.limit) {
-            const u8 *s = p + 2, *q;
-            u32 quotes = equal_bits(load_bytes(s), '"'), third = quotes & (quotes - 1);
-            third &= third - 1;
-            u32 e1 = (u32)lowest_bit(quotes | 1ULL << 32), e2 = (u32)lowest_bit(third | 1ULL << 32);
-            if (UNLIKELY(!third || (load32(s + e1) & 0xFFFFFF) != BYTES4('"', ',', '"', 0) || !scan_level_numbers(s, e1, e2, &w))) goto slow;
-            __builtin_prefetch(book_slot(w.book, w.sign * w.at->price), 1);
-            q = s + e2 + 1;
-            while (*q == ',') { /* OKX: order counts follow */
-                q = skip_space(q + 1, end);
-                if (q >= end || !(q = skip_value(q, end)) || (q = skip_space(q, end)) >= end) return 0;
+    level_writer w = *writer;
+    for (;;) {
+        if (!behind) {
+            if (p >= end || *p != '[') {
+                p = 0;
+                break;
             }
-            if (UNLIKELY(*q != ']')) goto slow;
-            w.at++;
-            p = q + 1;
-        } else {
-        slow:
-            p = scan_level_slow(p, end, &w);
+            p = scan_levels_packed(p, end, &w);
+            if (end - p >= 64 && load16(p) == ('[' | '"' << 8) && w.at < w.limit) {
+                const u8 *s = p + 2, *q;
+                u32 quotes = equal_bits(load_bytes(s), '"'), third = quotes & (quotes - 1);
+                third &= third - 1;
+                u32 e1 = (u32)lowest_bit(quotes | 1ULL << 32), e2 = (u32)lowest_bit(third | 1ULL << 32);
+                if (UNLIKELY(!third || (load32(s + e1) & 0xFFFFFF) != BYTES4('"', ',', '"', 0) || !scan_level_numbers(s, e1, e2, &w))) goto slow;
+                __builtin_prefetch(book_slot(w.book, w.sign * w.at->price), 1);
+                q = s + e2 + 1;
+                while (*q == ',') { /* OKX: order counts follow */
+                    q = skip_space(q + 1, end);
+                    if (q >= end || !(q = skip_value(q, end)) || (q = skip_space(q, end)) >= end) return 0;
+                }
+                if (UNLIKELY(*q != ']')) goto slow;
+                w.at++;
+                p = q + 1;
+            } else {
+            slow:
+                p = scan_level_slow(p, end, &w);
+            }
         }
+        if (!p || !(p = scan_next(p, end, ']', &done)) || done) break;
 #ifdef CWTS_AVX512
-    next:
+        p = scan_levels_wide(p, end, &w, &behind);
 #endif
-        if (!p || !(p = scan_next(p, end, ']', &done))) break;
     }
     writer->at = w.at; /* a caller tells a full stage from a broken message by it */
     return p;

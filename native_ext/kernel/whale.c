@@ -342,8 +342,11 @@ static void whale_look(cwts_block *k, u32 side, i64 now) {
     for (u32 i = 0; i < CWTS_NESTS; i++)
         if (s->nest[i].price) nest_look(k, s, side, &s->nest[i], now);
     i64 limit = (i64)clamp(k->whale.levels.limit, 0.0, 9e18);
-    for (u32 i = 0; limit > 0 && i < b->top_count; i++) {
-        if (LIKELY(b->top[i].qty <= limit) || !b->top[i].price) continue;
+    u32 large = 0;
+    for (u32 i = 0; i < CWTS_TOP; i++) large |= (u32)(b->top[i].qty > limit) << i;
+    for (large = limit > 0 ? large : 0; large; large &= large - 1) {
+        u32 i = (u32)lowest_bit(large);
+        if (!b->top[i].price) continue;
         cwts_nest *n = nest_at(s, b->top[i].price);
         if (n && n->qty) continue;
         if (!n) n = nest_slot(s, b->top[i].qty);
