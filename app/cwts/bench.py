@@ -53,6 +53,7 @@ STAGES = (
 # One name a line in the table: (key, what it is).
 ROWS = (
     ("native", "cwts, native: bytes to decision"),
+    ("native_avx2", "cwts, native with AVX2 only"),
     ("wasmtime", "cwts, wasmtime: bytes to decision"),
     ("native_all", "cwts, native: all messages, trades and quotes too"),
     ("wasmtime_all", "cwts, wasmtime: all messages"),
@@ -62,6 +63,19 @@ ROWS = (
     ("json", "json: parse alone"),
     ("orjson_order_book", "orjson + order_book (C): bytes to book, floats"),
     ("orjson_order_book_decimal", "orjson + order_book (C): bytes to book, Decimals"),
+)
+
+# (name, contender, contender, key): what is divided by what. A round times them side by side, because a machine has
+# slow seconds that fall on one and spare the next.
+PAIRS = (
+    ("native_p50_to_simdjson_p50", "native", "simdjson", "p50"),
+    ("native_batch_to_simdjson_batch", "native", "simdjson", "batch"),
+    ("native_p50_to_pysimdjson_p50", "native", "pysimdjson", "p50"),
+    ("native_avx2_p50_to_pysimdjson_p50", "native_avx2", "pysimdjson", "p50"),
+    ("order_book_p50_to_native_p50", "orjson_order_book", "native", "p50"),
+    ("order_book_decimal_p50_to_native_p50", "orjson_order_book_decimal", "native", "p50"),
+    ("wasmtime_batch_to_native_batch", "wasmtime", "native", "batch"),
+    ("wasmtime_batch_to_native_avx2_batch", "wasmtime", "native_avx2", "batch"),
 )
 
 Result = dict[str, float]
@@ -116,6 +130,23 @@ def _kernel(work: _Work, kernel: str, frames: bytes, count: int, parts: int = in
     for piece in pieces:
         engine.feed(piece)
     return result | {"batch": (time.perf_counter_ns() - began) / count}
+
+
+def _with_avx2(function: Callable[[], Result]) -> Callable[[], Result] | None:
+    """The same without AVX-512; None where the best is not more than AVX2 anyway."""
+    from cwts import _kernel
+
+    if _kernel.isa() != "avx512":
+        return None
+
+    def run() -> Result:
+        _kernel.isa("avx2")
+        try:
+            return function()
+        finally:
+            _kernel.isa("best")
+
+    return run
 
 
 def _pieces(frames: bytes, size: int = 1 << 18) -> list[memoryview]:
@@ -366,11 +397,14 @@ def measure(rounds: int = ROUNDS, progress: Callable[[str], None] = lambda _: No
         contenders[f"{kernel}_all"] = partial(_kernel, work, kernel, work.all, work.count_all)
         for stage, parts in STAGES:
             contenders[f"{kernel}:{stage}"] = partial(_kernel, work, kernel, work.depth, count, int(parts))
+    if "native" in contenders and (slower := _with_avx2(contenders["native"])):
+        contenders["native_avx2"] = slower
     with tempfile.TemporaryDirectory() as folder:
         contenders.update(_peers(work, Path(folder), missing, versions))
         progress("networks")
         inference = _networks(Path(folder), missing, versions)
         runs: dict[str, list[Result]] = defaultdict(list)
+        pairs: dict[tuple[str, str], list[tuple[Result, Result, Result]]] = defaultdict(list)
         kernels = [name for name in contenders if name.startswith(("native", "wasmtime"))]
         peers = [name for name in contenders if name not in kernels]
         for turn in range(rounds):  # the kernel three times a round, there and back: its parts differ by little
@@ -378,6 +412,10 @@ def measure(rounds: int = ROUNDS, progress: Callable[[str], None] = lambda _: No
             for name in order if turn % 2 else order[::-1]:
                 progress(f"round {turn + 1} of {rounds}: {name}")
                 runs[name].append(contenders[name]())
+            for above, below in dict.fromkeys((above, below) for _, above, below, _ in PAIRS):
+                if above in contenders and below in contenders:
+                    progress(f"round {turn + 1} of {rounds}: {above} and {below}")
+                    pairs[above, below].append((contenders[above](), contenders[below](), contenders[above]()))
     medians = {
         name: {key: round(statistics.median(result[key] for result in results), 1) for key in results[0]}
         for name, results in runs.items()
@@ -405,7 +443,7 @@ def measure(rounds: int = ROUNDS, progress: Callable[[str], None] = lambda _: No
     result["gpu"] = bench_gpu.measure(missing, progress)
     progress("the page")
     result["page"] = _page()
-    result["ratios"] = _ratios(result["ns"], result["page"])
+    result["ratios"] = _ratios(pairs, result["ns"], result["page"])
     return result
 
 
@@ -424,19 +462,14 @@ def _stages(medians: dict[str, Result]) -> dict[str, dict[str, Result]]:
     return stages
 
 
-def _ratios(ns: dict[str, Result], page: dict[str, Any]) -> dict[str, float]:
+def _ratios(
+    pairs: dict[tuple[str, str], list[tuple[Result, Result, Result]]], ns: dict[str, Result], page: dict[str, Any]
+) -> dict[str, float]:
+    """Medians over the rounds; the page is measured by itself, so its ratios are of medians."""
     ratios: dict[str, float] = {}
-
-    def ratio(name: str, above: str, below: str, key: str) -> None:
-        if above in ns and below in ns and ns[below][key]:
-            ratios[name] = round(ns[above][key] / ns[below][key], 2)
-
-    ratio("native_p50_to_simdjson_p50", "native", "simdjson", "p50")
-    ratio("native_batch_to_simdjson_batch", "native", "simdjson", "batch")
-    ratio("native_p50_to_pysimdjson_p50", "native", "pysimdjson", "p50")
-    ratio("order_book_p50_to_native_p50", "orjson_order_book", "native", "p50")
-    ratio("order_book_decimal_p50_to_native_p50", "orjson_order_book_decimal", "native", "p50")
-    ratio("wasmtime_batch_to_native_batch", "wasmtime", "native", "batch")
+    for name, above, below, key in PAIRS:
+        if rounds := pairs.get((above, below)):
+            ratios[name] = round(statistics.median((a[key] + c[key]) / 2 / b[key] for a, b, c in rounds), 2)
     for where, measured in page.items():
         by_name = measured.get("ns", {}).get("depth", {})
         if "engine" in by_name and "native" in ns:
