@@ -168,6 +168,33 @@ def test_the_kill_switch_flattens_a_paused_recording(trader: Trader) -> None:
     trader.until(lambda state: state["halted"] and Decimal(state["position"]) == 0)
 
 
+def test_the_kill_switch_works_whatever_has_the_focus(trader: Trader) -> None:
+    """K wherever no letter is written, F8 everywhere."""
+    page = trader.page
+    for dialog, field, key in (
+        (",", "#settings-search", "F8"),
+        (",", ".setting input", "k"),
+        ("o", "#open-symbol", "F8"),
+        ("o", "#open-exchange", "k"),
+    ):
+        page.keyboard.press(dialog)
+        page.locator(field).first.focus()
+        value = page.locator(field).first.input_value()
+        page.keyboard.press(key)
+        trader.until(lambda state: state["halted"])
+        assert page.locator(field).first.input_value() == value
+        page.keyboard.press(key)
+        trader.until(lambda state: not state["halted"])
+        trader.escape()
+    page.keyboard.press("o")
+    page.focus("#open-symbol")
+    page.keyboard.press("k")
+    assert "k" in page.input_value("#open-symbol").lower()
+    assert not trader.state()["halted"]
+    page.fill("#open-symbol", "BTCUSDT")
+    trader.escape()
+
+
 def test_a_key_right_after_a_dialog_closed_is_the_pages(trader: Trader) -> None:
     """Until the next frame the focus stays in the closed dialog: a letter typed then must not be lost."""
     trader.page.keyboard.press("o")

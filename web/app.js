@@ -332,7 +332,11 @@ document.addEventListener("keydown", (event) => {
   const inDialog = document.querySelector("dialog[open]") !== null;
   // A dialog that has just been closed keeps the focus until the next frame: what is typed then is meant for the page.
   const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName) && target.closest("dialog:not([open])") === null;
-  if (event.key.toLowerCase() === "k" && !typing) return void kill(); // always
+  const letters = typing && target.matches("[type=text]:not([inputmode=decimal]), [type=search]");
+  if (event.key === "F8" || (event.key.toLowerCase() === "k" && !letters)) {
+    event.preventDefault();
+    return void kill();
+  }
   if (inDialog || typing) return;
   const speed = SPEEDS["1234".indexOf(event.key)];
   if (event.key === " ") {
