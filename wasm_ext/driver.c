@@ -13,9 +13,20 @@ static int64_t clock_ns(void) {
     return time;
 }
 
-/* Returns the number of frames fed in the low and their events in the high 32 bits, or a negative error. */
+/* What two readings of the clock cost with nothing between them: a call out of the sandbox each. */
+static int64_t clock_cost(void) {
+    int64_t least = INT64_MAX;
+    for (int i = 0; i < 16; i++) {
+        int64_t began = clock_ns(), took = clock_ns() - began;
+        least = took < least ? took : least;
+    }
+    return least;
+}
+
+/* A frame's nanoseconds are less the clock's own. Returns the number of frames fed in the low and their events in the high 32 bits, or a negative error. */
 int64_t cwts_feed_each(void *block, const uint8_t *frames, uint32_t bytes, int64_t *ns, uint32_t room) {
     uint32_t at = 0, fed = 0, events = 0;
+    int64_t cost = clock_cost();
     while (at < bytes && fed < room) {
         cwts_frame frame;
         if (bytes - at < sizeof frame) return CWTS_E_FRAME;
@@ -24,7 +35,8 @@ int64_t cwts_feed_each(void *block, const uint8_t *frames, uint32_t bytes, int64
         if (whole > bytes - at) return CWTS_E_FRAME;
         int64_t began = clock_ns();
         int32_t result = cwts_feed(block, frames + at, (uint32_t)whole);
-        ns[fed++] = clock_ns() - began;
+        int64_t took = clock_ns() - began - cost;
+        ns[fed++] = took > 0 ? took : 0;
         if (result < 0) return result;
         events |= (uint32_t)result;
         at += (uint32_t)whole;

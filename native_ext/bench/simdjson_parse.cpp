@@ -1,6 +1,6 @@
 // simdjson_parse.cpp: what simdjson needs merely to parse the messages that the kernel takes from bytes to a decision.
 // Input file: messages, each as a 32-bit length and its bytes. Prints one line: implementation, then nanoseconds: p50, mean and
-// p99 of messages parsed and timed one at a time, and a message's share of all of them parsed in a row.
+// p99 of messages parsed and timed one at a time, less the clock's own, and a message's share of all of them parsed in a row.
 #include <simdjson.h>
 
 #include <algorithm>
@@ -33,10 +33,15 @@ int main(int argc, char **argv) {
     std::vector<double> each;
     size_t failed = 0;
     for (auto &message : messages) failed += parser.parse(message).error() != simdjson::SUCCESS;
+    double cost = 1e9;
+    for (int i = 0; i < 16; i++) {
+        auto began = Clock::now();
+        cost = std::min(cost, nanoseconds(Clock::now() - began));
+    }
     for (auto &message : messages) {
         auto began = Clock::now();
         failed += parser.parse(message).error() != simdjson::SUCCESS;
-        each.push_back(nanoseconds(Clock::now() - began));
+        each.push_back(std::max(nanoseconds(Clock::now() - began) - cost, 0.0));
     }
     auto began = Clock::now();
     for (auto &message : messages) failed += parser.parse(message).error() != simdjson::SUCCESS;
