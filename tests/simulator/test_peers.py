@@ -1,4 +1,4 @@
-"""Real clients against the simulated exchange: ccxt, and the exchanges' own where the extra `peers` is there.
+"""Real clients against the simulated exchange: ccxt, and the exchanges' own.
 
 They know nothing of us but an address, so what they understand is the exchange's protocol.
 """
@@ -107,13 +107,13 @@ def test_ccxt(exchange: str) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_binances_own_connectors() -> None:
-    spot = pytest.importorskip("binance_sdk_spot.spot")
-    futures = pytest.importorskip("binance_sdk_derivatives_trading_usds_futures.derivatives_trading_usds_futures")
     from binance_common.configuration import (
         ConfigurationRestAPI,
         ConfigurationWebSocketAPI,
         ConfigurationWebSocketStreams,
     )
+    from binance_sdk_derivatives_trading_usds_futures import derivatives_trading_usds_futures as futures
+    from binance_sdk_spot import spot
 
     async def check() -> None:
         async with simulator("binance", "binance-usdm", loop=True) as sim:
@@ -153,7 +153,6 @@ def test_binances_own_connectors() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_okxs_own_package() -> None:
     """Its requests; its WebSockets insist on TLS that the system trusts."""
-    pytest.importorskip("okx.MarketData")
     from okx.Account import AccountAPI
     from okx.MarketData import MarketAPI
     from okx.Trade import TradeAPI
