@@ -483,10 +483,7 @@ static const u8 *scan_levels(const u8 *p, const u8 *end, level_writer *writer) {
     level_writer w = *writer;
     for (;;) {
         if (!behind) {
-            if (p >= end || *p != '[') {
-                p = 0;
-                break;
-            }
+            if (p >= end || *p != '[') goto broken;
             p = scan_levels_packed(p, end, &w);
             if (end - p >= 64 && load16(p) == ('[' | '"' << 8) && w.at < w.limit) {
                 const u8 *s = p + 2, *q;
@@ -498,7 +495,7 @@ static const u8 *scan_levels(const u8 *p, const u8 *end, level_writer *writer) {
                 q = s + e2 + 1;
                 while (*q == ',') { /* OKX: order counts follow */
                     q = skip_space(q + 1, end);
-                    if (q >= end || !(q = skip_value(q, end)) || (q = skip_space(q, end)) >= end) return 0;
+                    if (q >= end || !(q = skip_value(q, end)) || (q = skip_space(q, end)) >= end) goto broken;
                 }
                 if (UNLIKELY(*q != ']')) goto slow;
                 w.at++;
@@ -513,8 +510,11 @@ static const u8 *scan_levels(const u8 *p, const u8 *end, level_writer *writer) {
         p = scan_levels_wide(p, end, &w, &behind);
 #endif
     }
-    writer->at = w.at; /* a caller tells a full stage from a broken message by it */
+    writer->at = w.at;
     return p;
+broken:
+    writer->at = w.at; /* however it was read: the block says how many levels came, and a caller tells a full stage by it */
+    return 0;
 }
 
 #endif
