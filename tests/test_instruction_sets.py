@@ -1,4 +1,4 @@
-"""Every instruction set that this processor has, and WebAssembly's, makes the same bytes, however levels are written."""
+"""Every instruction set that this processor has, and WebAssembly, make the same bytes, however levels are written."""
 
 from __future__ import annotations
 
