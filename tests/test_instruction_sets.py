@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,18 +45,27 @@ def best_again() -> Iterator[None]:
     _kernel.isa("best")
 
 
-def outcome(isa: str, config: bytes, batches: list[bytes]) -> tuple[list[int], str, str]:
-    """Events of each batch, and what the engine and its book are at the end."""
+def engine_on(isa: str, config: bytes) -> Engine:
     from cwts import _kernel
 
-    if isa == "simd128":
-        engine = Engine(config, kernel="wasmtime")
-    else:
+    if isa != "simd128":
         _kernel.isa(isa)
-        engine = Engine(config, kernel="native")
+    engine = Engine(config, kernel="wasmtime" if isa == "simd128" else "native")
     assert engine.isa == isa
+    return engine
+
+
+def outcome(isa: str, config: bytes, batches: list[bytes]) -> tuple[list[int], str, str]:
+    """Events of each batch, and what the engine and its book are at the end."""
+    engine = engine_on(isa, config)
     events = [engine.feed(batch) for batch in batches]
     return events, engine.block_sha256(), engine.book_sha256()
+
+
+def after_each(isa: str, config: bytes, batches: list[bytes]) -> list[tuple[int, str]]:
+    """Events of each batch and the block after it."""
+    engine = engine_on(isa, config)
+    return [(engine.feed(batch), engine.block_sha256()) for batch in batches]
 
 
 def test_an_instruction_set_that_is_not_there_is_one_line() -> None:
@@ -194,6 +204,31 @@ def test_levels_beyond_what_fits_are_refused_by_all() -> None:
     assert refused == sorted(refused)
     assert refused[0] is False
     assert refused[-1] is True
+
+
+@pytest.mark.parametrize(
+    ("name", "exchange", "symbol", "decimals"),
+    [
+        ("binance_spot", "binance", "BTCUSDT", (2, 5)),
+        ("binance_usdm", "binance-usdm", "BTCUSDT", (1, 3)),
+        ("binance_coinm", "binance-coinm", "BTCUSD_PERP", (1, 0)),
+        ("okx", "okx", "BTC-USDT-SWAP", (1, 2)),
+    ],
+)
+def test_what_the_fuzzers_kept_leaves_the_same_bytes(
+    data: Path, name: str, exchange: str, symbol: str, decimals: tuple[int, int]
+) -> None:
+    """After each of their inputs (an option, then a message a line), which a valid book meets."""
+    market = Market(exchange, symbol, "native", *decimals)
+    bids, asks = [("61800.0", "1")], [("61801.0", "1")]
+    book = market.okx("snapshot", 1000, -1, bids, asks) if exchange == "okx" else market.snapshot(1000, bids, asks)
+    reset = frame(struct.pack("<II", layout.CommandOp.RESET_BOOK, 0), kind=layout.Kind.COMMAND)
+    inputs = [path.read_bytes()[1:].split(b"\n") for path in sorted((data.parent / "fuzz" / "corpus" / name).iterdir())]
+    batches = [reset + frame(compact(book)) + b"".join(map(frame, lines)) for lines in inputs]
+    assert len(batches) > 100
+    first, *others = (after_each(isa, market.config, batches) for isa in available())
+    for other in others:
+        assert other == first
 
 
 def test_arrays_of_every_length_end_where_they_end() -> None:
