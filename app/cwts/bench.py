@@ -77,6 +77,8 @@ PAIRS = (
     ("order_book_decimal_p50_to_native_p50", "orjson_order_book_decimal", "native", "p50"),
     ("wasmtime_batch_to_native_batch", "wasmtime", "native", "batch"),
     ("wasmtime_batch_to_native_avx2_batch", "wasmtime", "native_avx2", "batch"),
+    ("wasmtime_p50_to_simdjson_p50", "wasmtime", "simdjson", "p50"),
+    ("wasmtime_batch_to_simdjson_batch", "wasmtime", "simdjson", "batch"),
 )
 
 Result = dict[str, float]
