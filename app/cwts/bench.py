@@ -41,6 +41,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CAPTURE = ROOT / "tests" / "data" / "binance-usdm-btcusdt-20240808.gz"
 EXCHANGE, SYMBOL = "binance-usdm", "BTCUSDT"
 ROUNDS = 7
+PAGE_RUNS = 3
 
 # A tick's parts, each run with those before it; a stage costs what it adds.
 STAGES = (
@@ -368,19 +369,35 @@ def _compiler() -> str:
     return "unknown"
 
 
-def _page() -> dict[str, Any]:
-    """The page's and Node's numbers, measured by `e2e/bench_page.py` with the environment that has Playwright."""
+def _page(beside: dict[str, Callable[[], Result]], progress: Callable[[str], None]) -> dict[str, Any]:
+    """The page's and Node's numbers, measured by `e2e/bench_page.py` with the environment that has Playwright.
+
+    Of several runs the one in the middle. `to`: a depth message there to one of each that is timed right before and
+    after, the median over the runs.
+    """
     program = ROOT / "e2e" / "bench_page.py"
     python = ROOT / ".venv" / "bin" / "python"
     if not program.is_file() or not python.is_file():
         return {}
     page: dict[str, Any] = {}
     for where, flags in (("chromium", ()), ("node", ("--node",))):
-        done = subprocess.run([python, program, "--json", *flags], capture_output=True, text=True, check=False)
-        try:
-            page[where] = json.loads(done.stdout.strip().splitlines()[-1])
-        except (IndexError, ValueError):
-            page[where] = {"error": (done.stderr.strip().splitlines() or ["no answer"])[-1]}
+        runs: list[dict[str, Any]] = []
+        for turn in range(PAGE_RUNS):
+            progress(f"{where}, run {turn + 1} of {PAGE_RUNS}")
+            before = {name: run()["batch"] for name, run in beside.items()}
+            done = subprocess.run([python, program, "--json", *flags], capture_output=True, text=True, check=False)
+            try:
+                measured = json.loads(done.stdout.strip().splitlines()[-1])
+            except (IndexError, ValueError):
+                page[where] = {"error": (done.stderr.strip().splitlines() or ["no answer"])[-1]}
+                break
+            engine = measured["ns"]["depth"]["engine"]
+            to = {name: 2 * engine / (before[name] + run()["batch"]) for name, run in beside.items()}
+            runs.append(measured | {"to": to})
+        else:
+            runs.sort(key=lambda run: run["ns"]["depth"]["engine"])
+            to = {name: round(statistics.median(run["to"][name] for run in runs), 2) for name in beside}
+            page[where] = runs[PAGE_RUNS // 2] | {"to": to}
     return page
 
 
@@ -445,9 +462,9 @@ def measure(rounds: int = ROUNDS, progress: Callable[[str], None] = lambda _: No
     except (CwtsError, OSError) as error:
         missing["transport"] = str(error)
     result["gpu"] = bench_gpu.measure(missing, progress)
-    progress("the page")
-    result["page"] = _page()
-    result["ratios"] = _ratios(pairs, result["ns"], result["page"])
+    beside = {name: run for name, run in contenders.items() if name in ("native", "native_avx2")}
+    result["page"] = _page(beside, progress)
+    result["ratios"] = _ratios(pairs, result["page"])
     return result
 
 
@@ -467,17 +484,16 @@ def _stages(medians: dict[str, Result]) -> dict[str, dict[str, Result]]:
 
 
 def _ratios(
-    pairs: dict[tuple[str, str], list[tuple[Result, Result, Result]]], ns: dict[str, Result], page: dict[str, Any]
+    pairs: dict[tuple[str, str], list[tuple[Result, Result, Result]]], page: dict[str, Any]
 ) -> dict[str, float]:
-    """Medians over the rounds; the page is measured by itself, so its ratios are of medians."""
+    """Medians over the rounds."""
     ratios: dict[str, float] = {}
     for name, above, below, key in PAIRS:
         if rounds := pairs.get((above, below)):
             ratios[name] = round(statistics.median((a[key] + c[key]) / 2 / b[key] for a, b, c in rounds), 2)
     for where, measured in page.items():
-        by_name = measured.get("ns", {}).get("depth", {})
-        if "engine" in by_name and "native" in ns:
-            ratios[f"{where}_batch_to_native_batch"] = round(by_name["engine"] / ns["native"]["batch"], 2)
+        for name, value in measured.get("to", {}).items():
+            ratios[f"{where}_batch_to_{name}_batch"] = value
         for name, value in measured.get("ratio", {}).get("depth", {}).items():
             ratios[f"{where}_{name}_to_engine"] = value
     return ratios
