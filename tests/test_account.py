@@ -197,9 +197,18 @@ def test_an_order_that_finds_no_valid_book_is_cancelled(engine_name: str, troubl
 
 def test_below_the_minimum_notional_nothing_is_sent(engine_name: str) -> None:
     """Lots are rounded first: 495 of the 500 aimed for, which is below 496."""
-    b = Bench(replace(SPOT, lot="0.45", min_notional="495"), engine_name)
+    b = Bench(replace(LINEAR, lot="0.45", min_notional="495"), engine_name)
     assert b.account["orders"] == 1
-    b = Bench(replace(SPOT, lot="0.45", min_notional="496"), engine_name)
+    b = Bench(replace(LINEAR, lot="0.45", min_notional="496"), engine_name)
+    assert b.account["orders"] == 0
+    assert b.twins.engine.view["decision"]["reason"] == Reason.TOO_SMALL
+
+
+def test_on_spot_what_the_fee_leaves_must_reach_the_minimum_notional(engine_name: str) -> None:
+    """Of 11 lots of 0.45 the fee leaves 10 whole ones, worth 445.5 at the bid of 100 less the slippage of 1."""
+    b = Bench(replace(SPOT, lot="0.45", min_notional="445.5"), engine_name)
+    assert b.order["qty"] == 4_950
+    b = Bench(replace(SPOT, lot="0.45", min_notional="445.6"), engine_name)
     assert b.account["orders"] == 0
     assert b.twins.engine.view["decision"]["reason"] == Reason.TOO_SMALL
 
@@ -213,11 +222,52 @@ def test_what_could_not_be_sold_again_is_not_bought(engine_name: str) -> None:
     assert b.order["qty"] == 4_000
 
 
-def test_a_fill_below_the_minimum_notional_is_rejected(engine_name: str) -> None:
+def test_a_small_fill_of_an_order_that_is_large_enough_stands(engine_name: str) -> None:
+    """The exchange looks at what was ordered, not at what it finds."""
     b = Bench(replace(SPOT, min_notional="300"), engine_name)
     b.depth(asks=[("101", "2")])
-    assert b.depth(after=40 * MS) & Event.REJECT
-    assert (b.account["order"][0]["state"], b.account["fills"]) == (OrderState.REJECTED, 0)
+    assert b.depth(after=40 * MS) & Event.FILL
+    assert (b.account["order"][0]["state"], b.account["fills"]) == (OrderState.PARTLY_FILLED, 1)
+
+
+def test_a_refused_exit_is_not_sent_again_at_once(engine_name: str) -> None:
+    """Worth 450 where 480 is the least: the exchange would refuse the next one too."""
+    b = Bench(replace(SPOT, min_notional="480"), engine_name)
+    b.arrive()
+    b.depth(bids=[("100", "0"), ("91", "100")])
+    b.twins.command(CommandOp.HALT)
+    assert b.arrive() & Event.REJECT
+    assert (b.account["order"][1]["state"], b.account["orders"]) == (OrderState.REJECTED, 2)
+    assert b.twins.engine.view["decision"]["reason"] == Reason.ORDER_PENDING
+    b.depth(bids=[("98", "100")], after=9900 * MS)
+    assert b.account["orders"] == 2
+    b.depth(after=100 * MS)
+    assert b.account["orders"] == 3
+    assert b.arrive() & Event.FILL
+    assert b.order["state"] == OrderState.FILLED
+
+
+@pytest.mark.parametrize(
+    ("ask", "qty", "paid"),
+    [
+        ("101.5", "1", 1 * 101.5 + 3.95 * 102),
+        ("101", "1", 1 * 101 + 2 * 101.5 + 1.95 * 102),
+        ("100.5", "1", 2 * 101 + 2 * 101.5 + 0.95 * 102),  # the book knows of no such level
+        ("102.5", "1", 0),
+    ],
+)
+def test_what_the_ticker_no_longer_shows_is_not_taken(engine_name: str, ask: str, qty: str, paid: float) -> None:
+    """It is newer than the book, which comes every 100 ms."""
+    b = Bench(LINEAR, engine_name, asks=[("101", "2"), ("101.5", "2"), ("102", "50")])
+    b.features = False
+    ticker = {"e": "bookTicker", "s": "BTCUSDT", "b": "100", "B": "100", "a": ask, "A": qty, "T": 1, "E": 1}
+    b.feed(ticker | {"u": b.id + 1})
+    b.twins.timer(after=50 * MS)
+    b.twins.check(features=False)
+    first = b.account["order"][0]
+    assert (first["state"], int(first["notional_e8"])) == (
+        (OrderState.FILLED, round(paid * 1e8)) if paid else (OrderState.CANCELLED, 0)
+    )
 
 
 def test_contracts_may_be_reduced_below_the_minimum_notional(engine_name: str) -> None:
@@ -239,7 +289,7 @@ def test_a_fine_quantity_turns_trading_off(engine_name: str) -> None:
     assert b.twins.engine.view["decision"]["reason"] == Reason.TOO_SMALL
 
 
-def test_the_loss_limit_closes_and_halts_until_it_is_resumed(engine_name: str) -> None:
+def test_the_loss_limit_closes_and_halts_and_holds_when_it_is_resumed(engine_name: str) -> None:
     b = Bench(LINEAR, engine_name, max_loss_e8=50 * 10**8)
     b.arrive()
     b.depth(bids=[("100", "0"), ("92", "100")])
@@ -253,7 +303,23 @@ def test_the_loss_limit_closes_and_halts_until_it_is_resumed(engine_name: str) -
     assert b.twins.engine.view["decision"]["reason"] == Reason.HALTED
     b.twins.command(CommandOp.RESUME)
     b.depth(asks=[("90.1", "1")])
-    assert b.account["orders"] == 3
+    assert b.account["orders"] == 2
+    assert b.twins.engine.view["header"]["halted"]
+
+
+def test_a_closing_fee_that_passes_the_loss_limit_halts_too(engine_name: str) -> None:
+    """Half of 1,000 at 101, closed at 100: 4.95 and two fees of about 0.25 are lost."""
+    b = Bench(LINEAR, engine_name, max_loss_e8=53 * 10**7)
+    b.arrive()
+    assert b.twins.engine.view["decision"]["reason"] == Reason.HOLDING
+    b.twins.command(CommandOp.HALT)
+    b.arrive()
+    b.twins.command(CommandOp.RESUME)
+    b.depth(asks=[("100.1", "1")])
+    assert b.account["orders"] == 2
+    assert b.account["equity_e8"] < 1000 * 10**8 - 53 * 10**7
+    assert b.twins.engine.view["decision"]["reason"] == Reason.HALTED
+    assert b.twins.engine.view["header"]["halted"]
 
 
 def test_halt_cancels_what_opens_and_not_what_closes(engine_name: str) -> None:

@@ -5,7 +5,7 @@ A situation is written into the block, a timer asks for a decision.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,7 @@ def ask(terms: Terms, facts: Facts, engine_name: str) -> tuple[tuple[Reason, Act
     return found, decide(rules, situation), engine
 
 
+HALTS = {Reason.EXIT_LOSS, Reason.HALTED}
 ALARM = (("SWAN_ALARM", 1.0),)
 LONG, SHORT = {"position": 1000}, {"position": -1000}
 CASES: dict[str, tuple[Terms, dict[str, Any], Reason, Action]] = {
@@ -124,7 +125,8 @@ CASES: dict[str, tuple[Terms, dict[str, Any], Reason, Action]] = {
     "halted": (LINEAR, {"halted": True, "score": 1}, Reason.HALTED, Action.HOLD),
     "the loss limit reached": (LINEAR, {"lost": 200, **LONG, "since_opened": 60}, Reason.EXIT_LOSS, Action.EXIT),
     "not yet": (LINEAR, {"lost": 199, **LONG}, Reason.HOLDING, Action.HOLD),
-    "lost without a position": (LINEAR, {"lost": 200, "score": 1}, Reason.SCORE_UP, Action.BUY),
+    "lost without a position": (LINEAR, {"lost": 200, "score": 1}, Reason.HALTED, Action.HOLD),
+    "not yet, without one": (LINEAR, {"lost": 199, "score": 1}, Reason.SCORE_UP, Action.BUY),
     "held for max_hold_s": (LINEAR, {**LONG, "since_opened": 30, "score": -1}, Reason.EXIT_TIME, Action.EXIT),
     "not yet so long": (LINEAR, {**LONG, "since_opened": 29.9}, Reason.HOLDING, Action.HOLD),
     "the black swan alarm": (LINEAR, {**LONG, "signals": ALARM, "since_opened": 60}, Reason.EXIT_SWAN, Action.EXIT),
@@ -211,7 +213,15 @@ def test_each_reason(engine_name: str, terms: Terms, facts: dict[str, Any], reas
         assert int(order["side"]) == (facts.get("position", 0) > 0 if action == Action.EXIT else action == Action.SELL)
         assert bool(order["reduce_only"]) == (action == Action.EXIT)
         assert (int(view["decision"]["last_reason"]), int(view["decision"]["last_action"])) == (reason, action)
-    assert bool(view["header"]["halted"]) == (facts.get("halted", False) or reason == Reason.EXIT_LOSS)
+    assert bool(view["header"]["halted"]) == (reason in HALTS or facts.get("halted", False))
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_signal_that_is_not_known_vetoes_nothing_at_any_limit(engine_name: str, held: bool) -> None:
+    names = ("criticality_max", "cascade_entry", "cascade_exit", "fragility_max")
+    zero = replace(LINEAR, settings=replace(SETTINGS, parameters={f"decision.{name}": 0.0 for name in names}))
+    found, twins, _ = ask(zero, Facts(**(LONG if held else {}), score=1), engine_name)
+    assert found == twins == ((Reason.HOLDING, Action.HOLD) if held else (Reason.SCORE_UP, Action.BUY))
 
 
 @pytest.mark.parametrize(("risk", "share"), [(0.0, 1.0), (1.0, 1.0), (0.5, 0.5), (0.01, 0.25)])

@@ -35,9 +35,9 @@ export function reasonWords(reason, score, { enter, exit }, { syncReason, positi
   const now = `score ${signed(score, 2)}`;
   switch (reason) {
     case WHY.BOOK_INVALID: return `Holding: the book is not valid, ${syncWords(syncReason)}`;
-    case WHY.HALTED: return "Stopped: nothing is opened until trading is resumed";
+    case WHY.HALTED: return "Stopped: nothing is opened until trading is resumed (after the largest loss: in a new session)";
     case WHY.CROSSED: return "Holding: best bid and best ask are crossed";
-    case WHY.ORDER_PENDING: return "Waiting: an order is on its way";
+    case WHY.ORDER_PENDING: return "Waiting: an order is on its way, or was just refused";
     case WHY.EXIT_HALT: return "Closing the position: trading was stopped";
     case WHY.EXIT_LOSS: return "Closing the position: the loss limit is reached; trading stops";
     case WHY.EXIT_SWAN: return "Closing the position: black swan alarm";
@@ -58,7 +58,7 @@ export function reasonWords(reason, score, { enter, exit }, { syncReason, positi
     case WHY.CRITICAL: return `Holding: the market is near an avalanche; ${now}`;
     case WHY.CASCADE: return `Holding: a cascade ${score < 0 ? "up" : "down"} is forecast, against ${now}`;
     case WHY.LIQUIDATION: return `Holding: a heavy cluster of liquidations is close on the losing side; ${now}`;
-    case WHY.FRAGILE: return `Holding: large moves have cost us lately; ${now}`;
+    case WHY.FRAGILE: return `Holding: large moves here have been followed by losses; ${now}`;
     case WHY.WHALE_UP: return `Buying with the whales: ${now}, needed ${fixed(enter, 2)}`;
     case WHY.WHALE_DOWN: return `Selling with the whales: ${now}, needed ${fixed(-enter, 2)}`;
     case WHY.VALUE_UP: return `Buying: a rise is forecast; ${now}, needed ${fixed(enter, 2)}`;
@@ -76,7 +76,7 @@ export function reasonShort(reason) {
     case WHY.BOOK_INVALID: return "book not valid";
     case WHY.STALE: return "old book";
     case WHY.CROSSED: return "crossed";
-    case WHY.ORDER_PENDING: return "order on its way";
+    case WHY.ORDER_PENDING: return "order on its way or refused";
     case WHY.EXIT_HALT: return "stopped";
     case WHY.HALTED: return "stopped, flat";
     case WHY.EXIT_LOSS: return "loss limit";

@@ -17,9 +17,12 @@ static inline cwts_order *order_at(cwts_block *k, u32 id) { return &k->account.o
 
 static inline cwts_order *order_newest(cwts_block *k) { return k->account.orders ? order_at(k, k->account.orders) : 0; }
 
-static int order_pending(cwts_block *k) {
+#define REFUSED_NS 10000000000LL
+
+/* An order is on its way, or was refused just now: the exchange would answer the same at once. */
+static int order_pending(cwts_block *k, i64 now) {
     const cwts_order *o = order_newest(k);
-    return o && o->state == CWTS_ORDER_SENT;
+    return o && (o->state == CWTS_ORDER_SENT || (o->state == CWTS_ORDER_REJECTED && now - o->done_ns < REFUSED_NS));
 }
 
 /* The position in whole lots, signed, in quantity units: fee dust below a lot is no position. */
@@ -63,11 +66,14 @@ static i64 order_size(const cwts_block *k, i64 bid, i64 ask, float risk) {
     if (lots <= 0 || lots > INT64_MAX / k->header.unit_e8 / c->lot_size) return 0;
     i64 qty = lots * c->lot_size;
     if (qty < c->min_qty) return 0;
-    if (c->contract == CWTS_SPOT) { /* what is left after the fee must be a lot, or it could not be sold again */
+    i64 sold = qty;
+    if (c->contract == CWTS_SPOT) { /* the lots left after the fee must be enough to be sold again, also somewhat lower */
         i64 amount_e8 = qty * k->header.unit_e8;
-        if (amount_e8 - multiply_divide(amount_e8, c->taker_fee_ppm, PPM, 1) < c->lot_size * k->header.unit_e8) return 0;
+        sold = (amount_e8 - multiply_divide(amount_e8, c->taker_fee_ppm, PPM, 1)) / (c->lot_size * k->header.unit_e8) * c->lot_size;
+        low = max64(low - c->max_slippage, 1);
+        if (sold <= 0 || sold < c->min_qty) return 0;
     }
-    i64 notional = value_e8(k, low, qty * k->header.unit_e8, 0);
+    i64 notional = value_e8(k, low, sold * k->header.unit_e8, 0);
     return notional == MONEY_MAX || notional < c->min_notional_e8 ? 0 : qty;
 }
 
@@ -140,14 +146,24 @@ static void account_book(cwts_block *k, cwts_order *o, i64 filled, i64 value, i6
     }
 }
 
-/* The order has arrived: it takes what stands within its limit, best level first. */
+/* The order has arrived: it takes what stands within its limit, best level first. The ticker may know more of the touch than the
+ * book: what it no longer shows is not taken. */
 static u32 order_match(cwts_block *k, cwts_order *o, i64 now) {
-    const cwts_side_book *book = &k->side[o->side == CWTS_BID ? CWTS_ASK : CWTS_BID];
+    u32 from = o->side == CWTS_BID ? CWTS_ASK : CWTS_BID;
+    const cwts_side_book *book = &k->side[from];
+    cwts_level touch = k->sync.touch[from];
     i64 left = o->qty, filled = 0, value = 0, unit = k->header.unit_e8;
     int buy = o->side == CWTS_BID;
+    /* spot: an order below the minimum notional is refused on both ways; contracts exempt what reduces */
+    if (value_e8(k, o->touch, o->qty * unit, 0) < k->config.min_notional_e8 && !(o->reduce_only && k->config.contract != CWTS_SPOT)) {
+        order_end(o, CWTS_ORDER_REJECTED, now);
+        return CWTS_EV_REJECT;
+    }
     for (u32 i = 0; i < book->top_count && left > 0; i++) {
         cwts_level level = book->top[i];
         if (buy ? level.price > o->limit : level.price < o->limit) break;
+        if (touch.qty > 0 && (buy ? level.price < touch.price : level.price > touch.price)) continue;
+        if (level.price == touch.price) level.qty = min64(level.qty, touch.qty);
         i64 take = min64(left, level.qty / k->config.lot_size * k->config.lot_size);
         i64 part = value_e8(k, level.price, take * unit, buy ^ (k->config.contract == CWTS_INVERSE));
         if (part == MONEY_MAX) break;
@@ -159,12 +175,7 @@ static u32 order_match(cwts_block *k, cwts_order *o, i64 now) {
         order_end(o, CWTS_ORDER_CANCELLED, now);
         return 0;
     }
-    /* spot: an order below the minimum notional is refused on both ways; contracts exempt what reduces */
     i64 at_touch = value_e8(k, o->touch, filled * unit, 0);
-    if (value < k->config.min_notional_e8 && !(o->reduce_only && k->config.contract != CWTS_SPOT)) {
-        order_end(o, CWTS_ORDER_REJECTED, now);
-        return CWTS_EV_REJECT;
-    }
     account_book(k, o, filled, value, at_touch, now);
     order_end(o, left ? CWTS_ORDER_PARTLY_FILLED : CWTS_ORDER_FILLED, now);
     return CWTS_EV_FILL;

@@ -162,7 +162,7 @@ enum cwts_reason {
     CWTS_WHY_CRITICAL = 19,       /* the market is near an avalanche */
     CWTS_WHY_CASCADE = 20,        /* a cascade against the score is forecast */
     CWTS_WHY_LIQUIDATION = 21,    /* a cluster of liquidations lies close on the losing side */
-    CWTS_WHY_FRAGILE = 22,        /* what we do loses by volatility */
+    CWTS_WHY_FRAGILE = 22,        /* the market falls on large moves: convexity against us */
     CWTS_WHY_WHALE_UP = 23,       /* buy: of what makes the score, whales say the most … */
     CWTS_WHY_VALUE_UP = 24,       /* … the value network … */
     CWTS_WHY_SCORE_UP = 25,       /* … the features */

@@ -35,11 +35,13 @@ static u32 decide(const cwts_block *k, i64 now, u32 pending, i64 position, i64 s
     const float *signal = k->signals.value, *p = c->parameter;
     i64 spread = s->touch[CWTS_ASK].price - s->touch[CWTS_BID].price;
     u32 both = (s->touch[CWTS_BID].qty > 0) & (s->touch[CWTS_ASK].qty > 0) & (spread > 0);
-    u32 held = position != 0, halted = k->header.halted != 0, up = o.score > 0.0f, is_long = position > 0;
+    u32 held = position != 0, up = o.score > 0.0f, is_long = position > 0;
+    u32 lost = a->equity_e8 <= c->capital_e8 - c->max_loss_e8, halted = k->header.halted != 0;
     float against = o.score * (float)((position < 0) - (position > 0));
     /* what works against a long position or a buy is what goes down, and the other way round */
     float cascade_held = signal[CWTS_S_CASCADE_UP + is_long], cascade = signal[CWTS_S_CASCADE_UP + up];
     float cluster = signal[CWTS_S_LIQUIDATION_UP + up], mass = signal[CWTS_S_LIQUIDATION_UP_MASS + up];
+    float critical = signal[CWTS_S_CRITICALITY], convexity = signal[CWTS_S_ANTIFRAGILITY]; /* 0: not known, and vetoes nothing */
     u32 swan = signal[CWTS_S_SWAN_ALARM] > 0.0f;
     /* who says the most in the direction of the score */
     float sign = (float)up * 2.0f - 1.0f, f = o.features * sign, w = o.whales * sign, v = o.value * sign;
@@ -50,10 +52,10 @@ static u32 decide(const cwts_block *k, i64 now, u32 pending, i64 position, i64 s
     why |= (u32)(both == 0) << CWTS_WHY_CROSSED;
     why |= pending << CWTS_WHY_ORDER_PENDING;
     why |= (halted & held) << CWTS_WHY_EXIT_HALT;
-    why |= halted << CWTS_WHY_HALTED;
-    why |= (held & (u32)(a->equity_e8 <= c->capital_e8 - c->max_loss_e8)) << CWTS_WHY_EXIT_LOSS;
+    why |= (halted | (lost & !held)) << CWTS_WHY_HALTED; /* a closing fee can pass the limit */
+    why |= (held & lost) << CWTS_WHY_EXIT_LOSS;
     why |= (held & swan & (u32)(p[CWTS_P_DECISION_SWAN_EXIT] >= 1.0f)) << CWTS_WHY_EXIT_SWAN;
-    why |= (held & (u32)(cascade_held >= p[CWTS_P_DECISION_CASCADE_EXIT])) << CWTS_WHY_EXIT_CASCADE;
+    why |= (held & (u32)(cascade_held > 0.0f) & (u32)(cascade_held >= p[CWTS_P_DECISION_CASCADE_EXIT])) << CWTS_WHY_EXIT_CASCADE;
     why |= (held & (u32)(now - a->opened_ns >= c->max_hold_ns)) << CWTS_WHY_EXIT_TIME;
     why |= (held & (u32)(against >= c->exit)) << CWTS_WHY_EXIT_SIGNAL;
     why |= held << CWTS_WHY_HOLDING;
@@ -64,11 +66,11 @@ static u32 decide(const cwts_block *k, i64 now, u32 pending, i64 position, i64 s
     why |= ((u32)(c->contract == CWTS_SPOT) & (u32)(o.score <= -c->enter)) << CWTS_WHY_NO_SHORT;
     why |= ((u32)(o.score < c->enter) & (u32)(o.score > -c->enter)) << CWTS_WHY_NO_SIGNAL;
     why |= swan << CWTS_WHY_SWAN;
-    why |= (u32)(signal[CWTS_S_CRITICALITY] >= p[CWTS_P_DECISION_CRITICALITY_MAX]) << CWTS_WHY_CRITICAL;
-    why |= (u32)(cascade >= p[CWTS_P_DECISION_CASCADE_ENTRY]) << CWTS_WHY_CASCADE;
+    why |= ((u32)(critical > 0.0f) & (u32)(critical >= p[CWTS_P_DECISION_CRITICALITY_MAX])) << CWTS_WHY_CRITICAL;
+    why |= ((u32)(cascade > 0.0f) & (u32)(cascade >= p[CWTS_P_DECISION_CASCADE_ENTRY])) << CWTS_WHY_CASCADE;
     why |= ((u32)(cluster > 0.0f) & (u32)(cluster < p[CWTS_P_DECISION_LIQUIDATION_BP]) & (u32)(mass >= p[CWTS_P_DECISION_LIQUIDATION_MASS]))
         << CWTS_WHY_LIQUIDATION;
-    why |= (u32)(signal[CWTS_S_ANTIFRAGILITY] <= -p[CWTS_P_DECISION_FRAGILITY_MAX]) << CWTS_WHY_FRAGILE;
+    why |= ((u32)(convexity < 0.0f) & (u32)(convexity <= -p[CWTS_P_DECISION_FRAGILITY_MAX])) << CWTS_WHY_FRAGILE;
     why |= (up & whale) << CWTS_WHY_WHALE_UP;
     why |= (up & value) << CWTS_WHY_VALUE_UP;
     why |= up << CWTS_WHY_SCORE_UP;
@@ -86,7 +88,7 @@ static u32 decision_update(cwts_block *k, i64 now) {
     if (position) account_mark(k);
     opinion o = k->sync.synced ? opinion_now(k) : (opinion){0};
     i64 size = order_size_now(k);
-    u32 reason = decide(k, now, (u32)order_pending(k), position, size, o), action = ACTION_FOR[reason];
+    u32 reason = decide(k, now, (u32)order_pending(k, now), position, size, o), action = ACTION_FOR[reason];
     d->recv_ns = now;
     d->action = action;
     d->reason = reason;
@@ -98,11 +100,11 @@ static u32 decision_update(cwts_block *k, i64 now) {
     d->evaluated++;
     k->counters.decisions[action]++;
     k->counters.reasons[reason]++;
+    if (UNLIKELY(reason == CWTS_WHY_HALTED || reason == CWTS_WHY_EXIT_LOSS)) k->header.halted = 1;
     if (LIKELY(action == CWTS_HOLD)) return events;
     int exit = action == CWTS_EXIT;
     u32 side = exit ? (position > 0 ? CWTS_ASK : CWTS_BID) : action == CWTS_BUY ? CWTS_BID : CWTS_ASK;
     d->order_id = order_send(k, side, exit ? (position > 0 ? position : -position) : size, reason, o.score, exit, now);
-    if (reason == CWTS_WHY_EXIT_LOSS) k->header.halted = 1;
     d->last_ns = now;
     d->last_action = action;
     d->last_reason = reason;

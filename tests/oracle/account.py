@@ -16,6 +16,7 @@ from cwts.kernel.layout import Contract, OrderState, Side
 MOST = 2**63 - 1
 DEEPEST = 32  # levels of a side that an order may walk
 E8 = 10**8
+REFUSED_NS = 10 * 10**9
 
 
 @dataclass
@@ -126,18 +127,26 @@ class Account:
         qty = lots * self.lot
         if qty == 0 or qty < c["min_qty"] or qty * self.unit_e8 > MOST:
             return 0
-        if self.spot:  # what is left after the fee must be a lot, or it could not be sold again
+        sold = qty
+        if self.spot:  # the lots left after the fee must be enough to be sold again, also somewhat lower
             amount = qty * self.unit_e8
             fee = -(-amount * int(c["taker_fee_ppm"]) // 10**6)
-            if amount - fee < self.lot * self.unit_e8:
+            sold = (amount - fee) // (self.lot * self.unit_e8) * self.lot
+            cheap = max(1, cheap - int(c["max_slippage"]))
+            if sold <= 0 or sold < c["min_qty"]:
                 return 0
-        notional = self.worth(cheap, qty * self.unit_e8, up=False)
+        notional = self.worth(cheap, sold * self.unit_e8, up=False)
         return 0 if notional == MOST or notional < c["min_notional_e8"] else qty
 
     # -- orders -----------------------------------------------------------------------------------------------------
 
     def pending(self) -> Order | None:
         return self.order[-1] if self.order and self.order[-1].state == OrderState.SENT else None
+
+    def busy(self, now: int) -> bool:
+        """An order is on its way, or was refused in the last ten seconds."""
+        refused = bool(self.order) and self.order[-1].state == OrderState.REJECTED
+        return self.pending() is not None or (refused and now - self.order[-1].done_ns < REFUSED_NS)
 
     def send(self, side: int, qty: int, reason: int, touch: list[tuple[int, int]], now: int, *, reduce: bool) -> Order:
         price = touch[Side.ASK if side == Side.BID else Side.BID][0]
@@ -154,20 +163,27 @@ class Account:
         """The order has arrived and takes from `levels`, best first: immediate or cancel."""
         buy = order.side == Side.BID
         filled = value = 0
-        for price, qty in levels[:DEEPEST]:
+        order.done_ns = now
+        if self.worth(order.touch, order.qty * self.unit_e8, up=False) < self.config["min_notional_e8"] and (
+            self.spot or not order.reduce_only
+        ):
+            order.state = OrderState.REJECTED
+            return
+        newest, shown = touch[Side.ASK if buy else Side.BID]
+        for price, standing in levels[:DEEPEST]:
             if filled == order.qty or (price > order.limit if buy else price < order.limit):
                 break
+            if shown and (price < newest if buy else price > newest):
+                continue  # the ticker is newer than the book, and this is gone
+            qty = min(standing, shown) if price == newest else standing
             take = min(order.qty - filled, qty // self.lot * self.lot)
             part = self.worth(price, take * self.unit_e8, up=buy != self.inverse)
             if part == MOST:
                 break
             filled += take
             value = total(value, part)
-        order.done_ns = now
         if not filled:
             order.state = OrderState.CANCELLED
-        elif value < self.config["min_notional_e8"] and (self.spot or not order.reduce_only):
-            order.state = OrderState.REJECTED
         else:
             self._book(order, filled, value, touch, now)
             order.state = OrderState.FILLED if filled == order.qty else OrderState.PARTLY_FILLED

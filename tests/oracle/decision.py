@@ -81,6 +81,7 @@ def decide(rules: Rules, now: Situation) -> tuple[Reason, Action]:
     cluster, mass = (signal(f"LIQUIDATION_{'DOWN' if up else 'UP'}{what}") for what in ("", "_MASS"))
     features, whales, value = (part if up else -part for part in now.part)
     speaker = "WHALE" if whales > features and whales >= value else "VALUE" if value > features else "SCORE"
+    lost = rules.capital_e8 - now.equity_e8 >= rules.max_loss_e8
     quoted = now.bid[1] > 0 and now.ask[1] > 0 and now.bid[0] < now.ask[0]
     questions = [
         (Reason.BOOK_INVALID, not now.synced),
@@ -88,10 +89,10 @@ def decide(rules: Rules, now: Situation) -> tuple[Reason, Action]:
         (Reason.CROSSED, not quoted),
         (Reason.ORDER_PENDING, now.pending),
         (Reason.EXIT_HALT, now.halted and held),
-        (Reason.HALTED, now.halted),
-        (Reason.EXIT_LOSS, held and rules.capital_e8 - now.equity_e8 >= rules.max_loss_e8),
+        (Reason.HALTED, now.halted or (lost and not held)),
+        (Reason.EXIT_LOSS, held and lost),
         (Reason.EXIT_SWAN, held and signal("SWAN_ALARM") > 0 and p["swan_exit"] >= 1),
-        (Reason.EXIT_CASCADE, held and held_threat >= p["cascade_exit"]),
+        (Reason.EXIT_CASCADE, held and 0 < held_threat >= p["cascade_exit"]),
         (Reason.EXIT_TIME, held and now.since_opened_ns >= rules.max_hold_ns),
         (Reason.EXIT_SIGNAL, held and against >= rules.exit),
         (Reason.HOLDING, held),
@@ -102,10 +103,10 @@ def decide(rules: Rules, now: Situation) -> tuple[Reason, Action]:
         (Reason.NO_SHORT, rules.spot and now.score <= -rules.enter),
         (Reason.NO_SIGNAL, -rules.enter < now.score < rules.enter),
         (Reason.SWAN, signal("SWAN_ALARM") > 0),
-        (Reason.CRITICAL, signal("CRITICALITY") >= p["criticality_max"]),
-        (Reason.CASCADE, entry_threat >= p["cascade_entry"]),
+        (Reason.CRITICAL, 0 < signal("CRITICALITY") >= p["criticality_max"]),
+        (Reason.CASCADE, 0 < entry_threat >= p["cascade_entry"]),
         (Reason.LIQUIDATION, 0 < cluster < p["liquidation_bp"] and mass >= p["liquidation_mass"]),
-        (Reason.FRAGILE, signal("ANTIFRAGILITY") <= -p["fragility_max"]),
+        (Reason.FRAGILE, 0 > signal("ANTIFRAGILITY") <= -p["fragility_max"]),
     ]
     opening = Reason[f"{speaker}_{'UP' if up else 'DOWN'}"]
     reason = next((reason for reason, yes in questions if yes), opening)

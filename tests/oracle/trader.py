@@ -127,7 +127,7 @@ class Trader:
                 since_update_ns=now - self.book_ns,
                 bid=touch[Side.BID],
                 ask=touch[Side.ASK],
-                pending=a.pending() is not None,
+                pending=a.busy(now),
                 halted=self.halted,
                 position=position,
                 equity_e8=a.equity_e8,
@@ -142,6 +142,7 @@ class Trader:
         )
         d.action, d.reason, d.order_id = action, reason, 0
         d.evaluated += 1
+        self.halted |= reason in (Reason.EXIT_LOSS, Reason.HALTED)
         if action == Action.HOLD:
             return
         if action == Action.EXIT:
@@ -149,7 +150,6 @@ class Trader:
         else:
             side = Side.BID if action == Action.BUY else Side.ASK
         d.order_id = a.send(side, size, reason, touch, now, reduce=action == Action.EXIT).id
-        self.halted |= reason == Reason.EXIT_LOSS
         d.last_ns, d.last_action, d.last_reason, d.last_order_id = now, action, reason, d.order_id
 
     def score(self, said: Said) -> float:
