@@ -7,6 +7,9 @@ import gzip
 import io
 import json
 import re
+import time
+from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +20,13 @@ from cwts.backtest.metrics import buy_and_hold, drawdown, judge, profit, random_
 from cwts.backtest.report import human, page
 from cwts.config import Settings
 from cwts.errors import InputError
+from cwts.kernel import layout
+from cwts.networks import command_frames
+from cwts.recorder import Description, Recorder
+from cwts.recording import Recording
+from cwts.replay import RECORDED, prepare, replay
 from cwts.settings import read_settings
-from market import CAPTURES, SECOND, START_NS, Market, compact, head
+from market import CAPTURES, SECOND, START_NS, Market, compact, frame, head, lines_of
 from twins import EAGER
 
 if TYPE_CHECKING:
@@ -37,14 +45,25 @@ def real(request: pytest.FixtureRequest, data: Path, engine_name: str, tmp_path_
 
 
 def test_the_accounts_identity(real: Run) -> None:
-    """Equity's change is the trades' results before fees, less fees, and what is still open."""
+    """Equity's change is the trades' results before fees, less all fees, and what is still open before fees."""
     gross, fees = (sum(getattr(t, name) for t in real.trades) for name in ("gross_e8", "fee_e8"))
-    assert real.end_e8 - real.capital_e8 == gross - fees + real.open_e8
+    assert real.end_e8 - real.capital_e8 == gross - real.fees_e8 + real.open_e8
     assert len(real.trades) > 5
+    one = real.setup.instrument
     if not real.open_since_ns:
         assert real.fees_e8 == fees
-        if real.setup.instrument.contract != "spot":
+        if one.contract != "spot":
             assert real.open_e8 == 0
+    else:  # the position at the touch less what was paid for it: an order's fee is in the fees and nowhere else
+        legs = [o for o in real.orders if o.filled and o.done_ns >= real.open_since_ns]
+        assert real.fees_e8 == fees + sum(o.fee_e8 for o in legs)
+        qty = sum(o.filled for o in legs) / 10**one.qty_decimals
+        buy = legs[0].buy
+        entry = price_of(one, sum(o.filled for o in legs), sum(o.notional_e8 for o in legs))
+        leave = float(real.bid[-1] if buy else real.ask[-1])
+        want = profit(one.contract, float(one.contract_size), 0.0, 0.0, buy, qty, entry, leave)
+        if one.contract != "spot":
+            assert real.open_e8 / E8 == pytest.approx(want, abs=5e-8)
 
 
 def test_every_order_is_seen(real: Run) -> None:
@@ -255,3 +274,84 @@ def test_the_command(data: Path, tmp_path: Path, engine_name: str) -> None:
     ):  # fmt: skip
         code, out, err = cwts(*bad)
         assert (code, out, err.count("\n")) == (2, "", 1), bad
+
+
+def recorded(folder: Path, path: Path, capital: int, *, start: int = 0, rotated: bool = False) -> list[Path]:
+    """A COIN-M recording as frames with a timer between, made with a capital; in several files, where it is rotated."""
+    _, exchange, symbol = CAPTURES[2]
+    source = Recording(str(path))
+    setup = prepare(source, exchange, symbol, settings=replace(EAGER, capital=Decimal(capital)))
+    engine = setup.engine()
+    recorder = Recorder(
+        folder, Description(exchange, symbol, setup.instrument, setup.config, {}, start),
+        state=engine.block.tobytes if rotated else None, group_bytes=20_000,
+        **({"file_bytes": 100_000} if rotated else {}),
+    )  # fmt: skip
+    lines = lines_of(path)
+    recorder.tap(command_frames(setup.start))
+    for i, (ns, raw) in enumerate(lines):
+        for batch in (frame(raw, ns + start), frame(b"", ns + start, kind=layout.Kind.TIMER)):
+            recorder.tap(batch)
+            engine.feed(batch)
+        if rotated and i % 500 == 0:
+            recorder.flush()
+            while recorder.written_frames < 2 * (i + 1):
+                time.sleep(0.002)
+    recorder.close()
+    return recorder.files
+
+
+@pytest.fixture
+def coinm(data: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "part.gz"
+    path.write_bytes(gzip.compress(b"".join(b"%d %s\n" % line for line in head(data / CAPTURES[2][0], 8_000)), 1))
+    return path
+
+
+def backtest(paths: list[Path], settings: Settings | None = None) -> Run:
+    return run(*open_captures([str(path) for path in paths], *CAPTURES[2][1:], None, settings or Settings()))
+
+
+@pytest.mark.native
+def test_frames_are_run_with_the_settings_that_they_were_recorded_with(coinm: Path, tmp_path: Path) -> None:
+    files = recorded(tmp_path / "a", coinm, 50)
+    done = backtest(files)
+    recording = Recording(str(files[0]))
+    replayed = replay(recording, prepare(recording, *CAPTURES[2][1:]))
+    assert done.capital_e8 == 50 * E8
+    assert RECORDED in done.setup.notes
+    assert (len(done.orders), done.end_e8) == (
+        replayed["account"]["orders"], round(float(replayed["account"]["equity"]) * E8)
+    )  # fmt: skip
+    assert done.messages == replayed["messages"] == 8_000  # commands and timers are none
+    given = backtest(files, Settings(capital=Decimal(7)))
+    assert given.capital_e8 == 7 * E8
+    assert RECORDED not in given.setup.notes
+
+
+@pytest.mark.native
+def test_frames_recorded_with_different_settings_say_which_are_used(coinm: Path, tmp_path: Path) -> None:
+    files = recorded(tmp_path / "a", coinm, 50) + recorded(tmp_path / "b", coinm, 60, start=3600 * SECOND)
+    done = backtest(files)
+    assert done.capital_e8 not in (50 * E8, 60 * E8)
+    assert RECORDED not in done.setup.notes
+    assert any("not all were recorded with the same settings" in note for note in done.setup.notes)
+    same = recorded(tmp_path / "c", coinm, 50, start=3600 * SECOND)
+    assert backtest([files[0], *same]).capital_e8 == 50 * E8
+
+
+@pytest.mark.native
+def test_a_later_file_of_a_rotated_recording_goes_on_with_the_account(coinm: Path, tmp_path: Path) -> None:
+    """What the account did before the file began is not counted; a trade that closes in it is, from its opening."""
+    files = recorded(tmp_path / "a", coinm, 50, rotated=True)
+    assert len(files) > 2
+    whole = backtest(files)
+    for count in range(1, len(files)):
+        rest = backtest(files[count:])
+        assert any("the engine starts as it was there" in note for note in rest.setup.notes)
+        assert rest.end_e8 == whole.end_e8
+        assert rest.capital_e8 != 50 * E8
+        assert rest.trades == whole.trades[len(whole.trades) - len(rest.trades) :]
+        assert rest.orders == whole.orders[len(whole.orders) - len(rest.orders) :]
+        assert sum(order.fee_e8 for order in rest.orders) == rest.fees_e8
+        assert 0 < len(rest.trades) < len(whole.trades)
