@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import itertools
 import json
 import re
 import time
@@ -16,7 +17,17 @@ import numpy as np
 import pytest
 
 from cwts.backtest.account import Run, Trade, open_captures, price_of, run
-from cwts.backtest.metrics import buy_and_hold, drawdown, judge, profit, random_entries, slippage_share, terms, verdict
+from cwts.backtest.metrics import (
+    _layout,
+    buy_and_hold,
+    drawdown,
+    judge,
+    profit,
+    random_entries,
+    slippage_share,
+    terms,
+    verdict,
+)
 from cwts.backtest.report import human, page
 from cwts.config import Settings
 from cwts.errors import InputError
@@ -159,7 +170,9 @@ def test_baselines_against_a_plain_twin(real: Run) -> None:
     """Buy-and-hold from its definition; random entries from paths that are drawn by other means: the same mean."""
     contract, size, fee, _ = terms(real)
     slip = slippage_share(real)
-    prices = [(b, a) for b, a in zip(real.bid.tolist(), real.ask.tolist(), strict=True) if b and a]
+    rows = zip(real.second.tolist(), real.bid.tolist(), real.ask.tolist(), strict=True)
+    known = {second: (bid, ask) for second, bid, ask in rows if bid and ask}
+    prices = list(known.values())
     one = real.setup.instrument
     capital, entry, leave = real.capital_e8 / E8, prices[0][1], prices[-1][0]
     money = capital * 0.5  # EAGER's order_share
@@ -175,8 +188,10 @@ def test_baselines_against_a_plain_twin(real: Run) -> None:
         total = 0.0
         for t in real.trades:
             hold = max(1, round((t.closed_ns - t.opened_ns) / SECOND))
-            at = int(rng.integers(0, max(1, len(prices) - hold)))
-            (b0, a0), (b1, a1) = prices[at], prices[min(at + hold, len(prices) - 1)]
+            at = int(rng.integers(min(known), max(known) - hold + 1))
+            (b0, a0), (b1, a1) = (
+                next(known[s] for s in range(at + after, max(known) + 1) if s in known) for after in (0, hold)
+            )
             entry, leave = (a0, b1) if t.buy else (b0, a1)
             total += profit(contract, size, fee, slip, t.buy, t.qty / 10**one.qty_decimals, entry, leave)
         results.append(total)
@@ -188,6 +203,7 @@ def test_random_entries_do_not_overlap(engine_name: str, tmp_path: Path) -> None
     """A price that only rises by one a second: what any layout without overlap earns is known."""
     done = tape(tmp_path, engine_name)
     done.bid = done.ask = np.arange(100.0, 200.0)
+    done.second, done.spans = np.arange(100), ((0, 99 * SECOND),)
     done.trades = [Trade(True, 0, n * SECOND, 0, 0, 1000, 0, 0, 0) for n in (3, 40, 56)]  # all of the time
     done.slippage_e8 = done.turnover_e8 = 0
     fee = terms(done)[2]
@@ -195,6 +211,41 @@ def test_random_entries_do_not_overlap(engine_name: str, tmp_path: Path) -> None
     gross = 99.0
     assert (drawn < gross).all()
     assert drawn == pytest.approx(gross - fee * 3 * 300, rel=0.01)
+
+
+def test_random_entries_keep_to_the_clock_and_cross_no_gap(engine_name: str, tmp_path: Path) -> None:
+    """A price that rises by one a second, in every third second a row; a night between, over which it doubles."""
+    done = tape(tmp_path, engine_name)
+    done.second = np.concatenate([np.arange(0, 61, 3), np.arange(50_000, 50_301, 3)])
+    done.bid = done.ask = np.where(done.second < 1000, 1e6 + done.second, 2e6 + done.second)
+    done.spans = ((0, 60 * SECOND), (50_000 * SECOND, 50_300 * SECOND))
+    done.trades = [Trade(True, 0, n * SECOND, 0, 0, 1000, 0, 0, 0) for n in (45, 6, 6, 6, 30)]
+    done.slippage_e8 = done.turnover_e8 = 0
+    config = np.frombuffer(done.setup.config, layout.CONFIG).copy()
+    config["taker_fee_ppm"] = 0
+    done.setup = replace(done.setup, config=config.tobytes())
+    drawn = random_entries(done, 200)
+    assert drawn == pytest.approx(45 + 3 * 6 + 30, abs=1e-3)  # held for as many seconds, not for as many rows
+    holds = np.array([45, 6, 6, 200])
+    starts = [_layout(np.random.default_rng(n), np.array([0, 500]), np.array([60, 300]), holds) for n in range(100)]
+    for draw in starts:
+        held = sorted(zip(draw.tolist(), holds.tolist(), strict=True))
+        assert all(a + hold <= b for (a, hold), (b, _) in itertools.pairwise(held))
+        assert all((a >= 0 and a + hold <= 60) or (a >= 500 and a + hold <= 800) for a, hold in held)
+    assert {int(draw[1] >= 500) for draw in starts} == {0, 1}
+    done.trades = [Trade(True, 50 * SECOND, 50_010 * SECOND, 0, 0, 1000, 0, 0, 0)]  # 20 s of it recorded
+    assert random_entries(done, 50) == pytest.approx(20, abs=3)  # a row every 3 s
+
+
+def test_exposure_counts_recorded_time_alone(engine_name: str, tmp_path: Path) -> None:
+    done = tape(tmp_path, engine_name)
+    assert judge(done)["exposure"] == pytest.approx(2 / 5)
+    done.last_ns += 1_000_000 * SECOND
+    done.spans += ((done.last_ns - 5 * SECOND, done.last_ns),)
+    result = judge(done)
+    assert (result["exposure"], result["seconds"]) == (pytest.approx(2 / 10), 10)
+    done.open_since_ns = done.spans[0][1] - SECOND  # and held open over the gap
+    assert judge(done)["exposure"] == pytest.approx((2 + 1 + 5) / 10)
 
 
 def test_the_verdict_claims_no_more_than_the_numbers() -> None:

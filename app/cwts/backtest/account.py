@@ -89,6 +89,7 @@ class Run:
     open_since_ns: int = 0  # 0: flat at the end
     first_ns: int = 0
     last_ns: int = 0
+    spans: tuple[tuple[int, int], ...] = ()  # first and last time of each recording
     messages: int = 0
     captures: tuple[str, ...] = ()
 
@@ -132,9 +133,10 @@ def run(
     engine, notes = setup.engine_for(recordings[0], kernel)
     book = _Book(engine, replace(setup, notes=setup.notes + notes))
     total = sum(recording.bytes_total for recording in recordings) or 1
-    done = last = first = messages = 0
+    done = last = messages = 0
+    spans: list[tuple[int, int]] = []
     for recording in recordings:
-        fresh = True
+        fresh, first = True, 0
         for batch in recording.batches():
             view, at = memoryview(batch), 0
             while at < len(view):
@@ -156,8 +158,12 @@ def run(
             if progress:
                 progress((done + recording.bytes_read) / total)
         done += recording.bytes_total
+        if first:
+            spans.append((first, last))
     result = book.close()
-    result.first_ns, result.last_ns, result.messages = first, last, messages
+    if spans:
+        result.first_ns, result.last_ns = spans[0][0], spans[-1][1]
+    result.spans, result.messages = tuple(spans), messages
     result.captures = tuple(recording.name for recording in recordings)
     return result
 
