@@ -31,6 +31,7 @@ from cwts.backtest.metrics import (
 from cwts.backtest.report import human, page
 from cwts.config import Settings
 from cwts.errors import InputError
+from cwts.instruments import load_instrument
 from cwts.kernel import layout
 from cwts.networks import command_frames
 from cwts.recorder import Description, Recorder
@@ -406,3 +407,29 @@ def test_a_later_file_of_a_rotated_recording_goes_on_with_the_account(coinm: Pat
         assert rest.orders == whole.orders[len(whole.orders) - len(rest.orders) :]
         assert sum(order.fee_e8 for order in rest.orders) == rest.fees_e8
         assert 0 < len(rest.trades) < len(whole.trades)
+
+
+def test_orders_that_were_rejected_or_cancelled_are_counted(engine_name: str, data: Path, tmp_path: Path) -> None:
+    """A touch with less than the minimum notional, which stays: each fill is rejected. One that moves: cancelled."""
+    instrument = load_instrument(data / "binance-spot-exchangeInfo-202508.json", "binance", "BTCUSDT")
+    m = Market("binance", "BTCUSDT")
+    asks = [("60000.10", "0.00005"), ("61000.00", "5.00000")]
+    steps = [m.snapshot(100, [("60000.00", "1.00000")], asks)]
+    steps += [m.depth(n, n, n - 1, [("60000.00", f"1.{n:05}")], []) for n in range(101, 141)]
+    steps.append(m.depth(141, 141, 140, [], [("60000.10", "0.00000"), ("60010.00", "1.00000")]))
+    steps += [m.depth(n, n, n - 1, [("60000.00", f"9.{n:05}")], []) for n in range(142, 145)]
+    path = tmp_path / "rejected.gz"
+    lines = [b"%d %s\n" % (START_NS + i * SECOND // 5, compact(step)) for i, step in enumerate(steps)]
+    path.write_bytes(gzip.compress(b"".join(lines)))
+    settings = replace(EAGER, order_latency_s=0.1, max_slippage_bp=0, stale_s=10)
+    done = run(*open_captures([str(path)], "binance", "BTCUSDT", instrument, settings), kernel=engine_name)
+    result = judge(done)
+    states = [layout.OrderState(order.state).name for order in done.orders]
+    assert (result["rejected"], result["cancelled"]) == (states.count("REJECTED"), states.count("CANCELLED"))
+    assert result["rejected"] > 5
+    assert result["cancelled"] > 0
+    said = f"{result['rejected']} of {result['orders']} orders were rejected"
+    assert any(said in note for note in result["notes"])
+    for text in (human(result), page(done, result)):
+        assert f"{result['orders']}, {result['rejected']} rejected, {result['cancelled']} cancelled" in text
+        assert said in text

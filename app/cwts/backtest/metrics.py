@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cwts.backtest.account import E8, SECOND, Run
+from cwts.kernel import layout
+from cwts.kernel.layout import OrderState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,8 +46,6 @@ def slippage_share(run: Run) -> float:
 
 def terms(run: Run) -> tuple[str, float, float, float]:
     """Contract, its size, the taker's fee and the slippage share: what the baselines pay."""
-    from cwts.kernel import layout
-
     config = np.frombuffer(run.setup.config, layout.CONFIG)[0]
     one = run.setup.instrument
     return one.contract, float(one.contract_size or 1), int(config["taker_fee_ppm"]) / PPM, slippage_share(run)
@@ -53,8 +53,6 @@ def terms(run: Run) -> tuple[str, float, float, float]:
 
 def buy_and_hold(run: Run) -> float | None:
     """Bought at the first touch with what one order aims for, sold at the last. None: no two touches."""
-    from cwts.kernel import layout
-
     good = np.flatnonzero((run.bid > 0) & (run.ask > 0))
     if len(good) < 2:
         return None
@@ -156,6 +154,12 @@ def judge(run: Run, *, draws: int = DRAWS, seed: int = 1) -> dict[str, Any]:
     random = random_entries(run, draws, seed)
     low, high = np.percentile(random, [5, 95]).tolist() if len(random) else (None, None)
     one = run.setup.instrument
+    rejected = sum(order.state == OrderState.REJECTED for order in run.orders)
+    notes = list(run.setup.notes)
+    if rejected:
+        notes.append(
+            f"{rejected:,} of {len(run.orders):,} orders were rejected: what was filled is below the minimum notional"
+        )
     return {
         "exchange": one.exchange,
         "symbol": one.symbol,
@@ -166,6 +170,8 @@ def judge(run: Run, *, draws: int = DRAWS, seed: int = 1) -> dict[str, Any]:
         "capital": run.capital_e8 / E8,
         "equity": run.end_e8 / E8,
         "orders": len(run.orders),
+        "rejected": rejected,
+        "cancelled": sum(order.state == OrderState.CANCELLED for order in run.orders),
         "trades": len(trades),
         "pnl_before_fees": (run.end_e8 - run.capital_e8 + run.fees_e8) / E8,
         "fees": run.fees_e8 / E8,
@@ -187,5 +193,5 @@ def judge(run: Run, *, draws: int = DRAWS, seed: int = 1) -> dict[str, Any]:
             "p95": high,
         },
         "verdict": verdict(closed, random),
-        "notes": list(run.setup.notes),
+        "notes": notes,
     }
