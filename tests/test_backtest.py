@@ -5,20 +5,40 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import itertools
 import json
 import re
+import time
+from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from cwts.backtest.account import Run, Trade, open_captures, price_of, run
-from cwts.backtest.metrics import buy_and_hold, drawdown, judge, profit, random_entries, slippage_share, terms, verdict
+from cwts.backtest.metrics import (
+    _layout,
+    buy_and_hold,
+    drawdown,
+    judge,
+    profit,
+    random_entries,
+    slippage_share,
+    terms,
+    verdict,
+)
 from cwts.backtest.report import human, page
 from cwts.config import Settings
 from cwts.errors import InputError
+from cwts.instruments import load_instrument
+from cwts.kernel import layout
+from cwts.networks import command_frames
+from cwts.recorder import Description, Recorder
+from cwts.recording import Recording
+from cwts.replay import RECORDED, prepare, replay
 from cwts.settings import read_settings
-from market import CAPTURES, SECOND, START_NS, Market, compact, head
+from market import CAPTURES, SECOND, START_NS, Market, compact, frame, head, lines_of
 from twins import EAGER
 
 if TYPE_CHECKING:
@@ -37,14 +57,25 @@ def real(request: pytest.FixtureRequest, data: Path, engine_name: str, tmp_path_
 
 
 def test_the_accounts_identity(real: Run) -> None:
-    """Equity's change is the trades' results before fees, less fees, and what is still open."""
+    """Equity's change is the trades' results before fees, less all fees, and what is still open before fees."""
     gross, fees = (sum(getattr(t, name) for t in real.trades) for name in ("gross_e8", "fee_e8"))
-    assert real.end_e8 - real.capital_e8 == gross - fees + real.open_e8
+    assert real.end_e8 - real.capital_e8 == gross - real.fees_e8 + real.open_e8
     assert len(real.trades) > 5
+    one = real.setup.instrument
     if not real.open_since_ns:
         assert real.fees_e8 == fees
-        if real.setup.instrument.contract != "spot":
+        if one.contract != "spot":
             assert real.open_e8 == 0
+    else:  # the position at the touch less what was paid for it: an order's fee is in the fees and nowhere else
+        legs = [o for o in real.orders if o.filled and o.done_ns >= real.open_since_ns]
+        assert real.fees_e8 == fees + sum(o.fee_e8 for o in legs)
+        qty = sum(o.filled for o in legs) / 10**one.qty_decimals
+        buy = legs[0].buy
+        entry = price_of(one, sum(o.filled for o in legs), sum(o.notional_e8 for o in legs))
+        leave = float(real.bid[-1] if buy else real.ask[-1])
+        want = profit(one.contract, float(one.contract_size), 0.0, 0.0, buy, qty, entry, leave)
+        if one.contract != "spot":
+            assert real.open_e8 / E8 == pytest.approx(want, abs=5e-8)
 
 
 def test_every_order_is_seen(real: Run) -> None:
@@ -140,7 +171,9 @@ def test_baselines_against_a_plain_twin(real: Run) -> None:
     """Buy-and-hold from its definition; random entries from paths that are drawn by other means: the same mean."""
     contract, size, fee, _ = terms(real)
     slip = slippage_share(real)
-    prices = [(b, a) for b, a in zip(real.bid.tolist(), real.ask.tolist(), strict=True) if b and a]
+    rows = zip(real.second.tolist(), real.bid.tolist(), real.ask.tolist(), strict=True)
+    known = {second: (bid, ask) for second, bid, ask in rows if bid and ask}
+    prices = list(known.values())
     one = real.setup.instrument
     capital, entry, leave = real.capital_e8 / E8, prices[0][1], prices[-1][0]
     money = capital * 0.5  # EAGER's order_share
@@ -156,8 +189,10 @@ def test_baselines_against_a_plain_twin(real: Run) -> None:
         total = 0.0
         for t in real.trades:
             hold = max(1, round((t.closed_ns - t.opened_ns) / SECOND))
-            at = int(rng.integers(0, max(1, len(prices) - hold)))
-            (b0, a0), (b1, a1) = prices[at], prices[min(at + hold, len(prices) - 1)]
+            at = int(rng.integers(min(known), max(known) - hold + 1))
+            (b0, a0), (b1, a1) = (
+                next(known[s] for s in range(at + after, max(known) + 1) if s in known) for after in (0, hold)
+            )
             entry, leave = (a0, b1) if t.buy else (b0, a1)
             total += profit(contract, size, fee, slip, t.buy, t.qty / 10**one.qty_decimals, entry, leave)
         results.append(total)
@@ -169,6 +204,7 @@ def test_random_entries_do_not_overlap(engine_name: str, tmp_path: Path) -> None
     """A price that only rises by one a second: what any layout without overlap earns is known."""
     done = tape(tmp_path, engine_name)
     done.bid = done.ask = np.arange(100.0, 200.0)
+    done.second, done.spans = np.arange(100), ((0, 99 * SECOND),)
     done.trades = [Trade(True, 0, n * SECOND, 0, 0, 1000, 0, 0, 0) for n in (3, 40, 56)]  # all of the time
     done.slippage_e8 = done.turnover_e8 = 0
     fee = terms(done)[2]
@@ -176,6 +212,41 @@ def test_random_entries_do_not_overlap(engine_name: str, tmp_path: Path) -> None
     gross = 99.0
     assert (drawn < gross).all()
     assert drawn == pytest.approx(gross - fee * 3 * 300, rel=0.01)
+
+
+def test_random_entries_keep_to_the_clock_and_cross_no_gap(engine_name: str, tmp_path: Path) -> None:
+    """A price that rises by one a second, in every third second a row; a night between, over which it doubles."""
+    done = tape(tmp_path, engine_name)
+    done.second = np.concatenate([np.arange(0, 61, 3), np.arange(50_000, 50_301, 3)])
+    done.bid = done.ask = np.where(done.second < 1000, 1e6 + done.second, 2e6 + done.second)
+    done.spans = ((0, 60 * SECOND), (50_000 * SECOND, 50_300 * SECOND))
+    done.trades = [Trade(True, 0, n * SECOND, 0, 0, 1000, 0, 0, 0) for n in (45, 6, 6, 6, 30)]
+    done.slippage_e8 = done.turnover_e8 = 0
+    config = np.frombuffer(done.setup.config, layout.CONFIG).copy()
+    config["taker_fee_ppm"] = 0
+    done.setup = replace(done.setup, config=config.tobytes())
+    drawn = random_entries(done, 200)
+    assert drawn == pytest.approx(45 + 3 * 6 + 30, abs=1e-3)  # held for as many seconds, not for as many rows
+    holds = np.array([45, 6, 6, 200])
+    starts = [_layout(np.random.default_rng(n), np.array([0, 500]), np.array([60, 300]), holds) for n in range(100)]
+    for draw in starts:
+        held = sorted(zip(draw.tolist(), holds.tolist(), strict=True))
+        assert all(a + hold <= b for (a, hold), (b, _) in itertools.pairwise(held))
+        assert all((a >= 0 and a + hold <= 60) or (a >= 500 and a + hold <= 800) for a, hold in held)
+    assert {int(draw[1] >= 500) for draw in starts} == {0, 1}
+    done.trades = [Trade(True, 50 * SECOND, 50_010 * SECOND, 0, 0, 1000, 0, 0, 0)]  # 20 s of it recorded
+    assert random_entries(done, 50) == pytest.approx(20, abs=3)  # a row every 3 s
+
+
+def test_exposure_counts_recorded_time_alone(engine_name: str, tmp_path: Path) -> None:
+    done = tape(tmp_path, engine_name)
+    assert judge(done)["exposure"] == pytest.approx(2 / 5)
+    done.last_ns += 1_000_000 * SECOND
+    done.spans += ((done.last_ns - 5 * SECOND, done.last_ns),)
+    result = judge(done)
+    assert (result["exposure"], result["seconds"]) == (pytest.approx(2 / 10), 10)
+    done.open_since_ns = done.spans[0][1] - SECOND  # and held open over the gap
+    assert judge(done)["exposure"] == pytest.approx((2 + 1 + 5) / 10)
 
 
 def test_the_verdict_claims_no_more_than_the_numbers() -> None:
@@ -255,3 +326,110 @@ def test_the_command(data: Path, tmp_path: Path, engine_name: str) -> None:
     ):  # fmt: skip
         code, out, err = cwts(*bad)
         assert (code, out, err.count("\n")) == (2, "", 1), bad
+
+
+def recorded(folder: Path, path: Path, capital: int, *, start: int = 0, rotated: bool = False) -> list[Path]:
+    """A COIN-M recording as frames with a timer between, made with a capital; in several files, where it is rotated."""
+    _, exchange, symbol = CAPTURES[2]
+    source = Recording(str(path))
+    setup = prepare(source, exchange, symbol, settings=replace(EAGER, capital=Decimal(capital)))
+    engine = setup.engine()
+    recorder = Recorder(
+        folder, Description(exchange, symbol, setup.instrument, setup.config, {}, start),
+        state=engine.block.tobytes if rotated else None, group_bytes=20_000,
+        **({"file_bytes": 100_000} if rotated else {}),
+    )  # fmt: skip
+    lines = lines_of(path)
+    recorder.tap(command_frames(setup.start))
+    for i, (ns, raw) in enumerate(lines):
+        for batch in (frame(raw, ns + start), frame(b"", ns + start, kind=layout.Kind.TIMER)):
+            recorder.tap(batch)
+            engine.feed(batch)
+        if rotated and i % 500 == 0:
+            recorder.flush()
+            while recorder.written_frames < 2 * (i + 1):
+                time.sleep(0.002)
+    recorder.close()
+    return recorder.files
+
+
+@pytest.fixture
+def coinm(data: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "part.gz"
+    path.write_bytes(gzip.compress(b"".join(b"%d %s\n" % line for line in head(data / CAPTURES[2][0], 8_000)), 1))
+    return path
+
+
+def backtest(paths: list[Path], settings: Settings | None = None) -> Run:
+    return run(*open_captures([str(path) for path in paths], *CAPTURES[2][1:], None, settings or Settings()))
+
+
+@pytest.mark.native
+def test_frames_are_run_with_the_settings_that_they_were_recorded_with(coinm: Path, tmp_path: Path) -> None:
+    files = recorded(tmp_path / "a", coinm, 50)
+    done = backtest(files)
+    recording = Recording(str(files[0]))
+    replayed = replay(recording, prepare(recording, *CAPTURES[2][1:]))
+    assert done.capital_e8 == 50 * E8
+    assert RECORDED in done.setup.notes
+    assert (len(done.orders), done.end_e8) == (
+        replayed["account"]["orders"], round(float(replayed["account"]["equity"]) * E8)
+    )  # fmt: skip
+    assert done.messages == replayed["messages"] == 8_000  # commands and timers are none
+    given = backtest(files, Settings(capital=Decimal(7)))
+    assert given.capital_e8 == 7 * E8
+    assert RECORDED not in given.setup.notes
+
+
+@pytest.mark.native
+def test_frames_recorded_with_different_settings_say_which_are_used(coinm: Path, tmp_path: Path) -> None:
+    files = recorded(tmp_path / "a", coinm, 50) + recorded(tmp_path / "b", coinm, 60, start=3600 * SECOND)
+    done = backtest(files)
+    assert done.capital_e8 not in (50 * E8, 60 * E8)
+    assert RECORDED not in done.setup.notes
+    assert any("not all were recorded with the same settings" in note for note in done.setup.notes)
+    same = recorded(tmp_path / "c", coinm, 50, start=3600 * SECOND)
+    assert backtest([files[0], *same]).capital_e8 == 50 * E8
+
+
+@pytest.mark.native
+def test_a_later_file_of_a_rotated_recording_goes_on_with_the_account(coinm: Path, tmp_path: Path) -> None:
+    """What the account did before the file began is not counted; a trade that closes in it is, from its opening."""
+    files = recorded(tmp_path / "a", coinm, 50, rotated=True)
+    assert len(files) > 2
+    whole = backtest(files)
+    for count in range(1, len(files)):
+        rest = backtest(files[count:])
+        assert any("the engine starts as it was there" in note for note in rest.setup.notes)
+        assert rest.end_e8 == whole.end_e8
+        assert rest.capital_e8 != 50 * E8
+        assert rest.trades == whole.trades[len(whole.trades) - len(rest.trades) :]
+        assert rest.orders == whole.orders[len(whole.orders) - len(rest.orders) :]
+        assert sum(order.fee_e8 for order in rest.orders) == rest.fees_e8
+        assert 0 < len(rest.trades) < len(whole.trades)
+
+
+def test_orders_that_were_rejected_or_cancelled_are_counted(engine_name: str, data: Path, tmp_path: Path) -> None:
+    """A touch with less than the minimum notional, which stays: each fill is rejected. One that moves: cancelled."""
+    instrument = load_instrument(data / "binance-spot-exchangeInfo-202508.json", "binance", "BTCUSDT")
+    m = Market("binance", "BTCUSDT")
+    asks = [("60000.10", "0.00005"), ("61000.00", "5.00000")]
+    steps = [m.snapshot(100, [("60000.00", "1.00000")], asks)]
+    steps += [m.depth(n, n, n - 1, [("60000.00", f"1.{n:05}")], []) for n in range(101, 141)]
+    steps.append(m.depth(141, 141, 140, [], [("60000.10", "0.00000"), ("60010.00", "1.00000")]))
+    steps += [m.depth(n, n, n - 1, [("60000.00", f"9.{n:05}")], []) for n in range(142, 145)]
+    path = tmp_path / "rejected.gz"
+    lines = [b"%d %s\n" % (START_NS + i * SECOND // 5, compact(step)) for i, step in enumerate(steps)]
+    path.write_bytes(gzip.compress(b"".join(lines)))
+    settings = replace(EAGER, order_latency_s=0.1, max_slippage_bp=0, stale_s=10)
+    done = run(*open_captures([str(path)], "binance", "BTCUSDT", instrument, settings), kernel=engine_name)
+    result = judge(done)
+    states = [layout.OrderState(order.state).name for order in done.orders]
+    assert (result["rejected"], result["cancelled"]) == (states.count("REJECTED"), states.count("CANCELLED"))
+    assert result["rejected"] > 5
+    assert result["cancelled"] > 0
+    said = f"{result['rejected']} of {result['orders']} orders were rejected"
+    assert any(said in note for note in result["notes"])
+    for text in (human(result), page(done, result)):
+        assert f"{result['orders']}, {result['rejected']} rejected, {result['cancelled']} cancelled" in text
+        assert said in text

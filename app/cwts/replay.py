@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+RECORDED = "the engine is set up as it was when this was recorded"
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -100,7 +102,7 @@ def prepare(
     if recorded is not None and instrument is None:
         instrument = recorded.instrument
         if settings in (None, Settings()) and len(recorded.config) == layout.CONFIG.itemsize and instrument:
-            notes.append("the engine is set up as it was when this was recorded")
+            notes.append(RECORDED)
             return Setup(survey, instrument, Settings(), recorded.config, tuple(notes), tuple(warnings))
     settings = settings or Settings()
     if instrument is None:

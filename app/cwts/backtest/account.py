@@ -14,7 +14,7 @@ from cwts.config import Settings, build_config
 from cwts.errors import InputError
 from cwts.kernel import Engine, layout
 from cwts.recording import FRAME, Recording
-from cwts.replay import Setup, prepare
+from cwts.replay import RECORDED, Setup, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 E8 = 1e8
 SECOND = 1_000_000_000
 _TOLD = layout.Event.FILL | layout.Event.ACTION | layout.Event.REJECT
+_SUMS = ("fees_e8", "slippage_e8", "turnover_e8")
 _ENDED = (layout.OrderState.FILLED, layout.OrderState.PARTLY_FILLED)
 
 
@@ -78,9 +79,9 @@ class Run:
     ask: NDArray[np.float64]
     orders: list[Order] = field(default_factory=list)
     trades: list[Trade] = field(default_factory=list)
-    capital_e8: int = 0
+    capital_e8: int = 0  # equity at the start
     end_e8: int = 0  # equity at the end
-    open_e8: int = 0  # of that, what no closed trade explains: an open position, and on spot the dust of fees
+    open_e8: int = 0  # before fees, what no closed trade explains: an open position, and on spot the dust of fees
     fees_e8: int = 0
     slippage_e8: int = 0
     turnover_e8: int = 0
@@ -88,6 +89,7 @@ class Run:
     open_since_ns: int = 0  # 0: flat at the end
     first_ns: int = 0
     last_ns: int = 0
+    spans: tuple[tuple[int, int], ...] = ()  # first and last time of each recording
     messages: int = 0
     captures: tuple[str, ...] = ()
 
@@ -95,18 +97,29 @@ class Run:
 def open_captures(
     paths: Sequence[str], exchange: str, symbol: str, instrument: Instrument | None, settings: Settings
 ) -> tuple[list[Recording], Setup]:
-    """The recordings in the order of their times, and one setup that fits them all. Raises InputError."""
+    """The recordings in the order of their times, and one setup that fits them all. Raises InputError.
+
+    Recordings of frames that were made with one configuration are run with it, as `prepare` has it.
+    """
     found = []
     for path in paths:
         recording = Recording(path)
         found.append((prepare(recording, exchange, symbol, instrument=instrument, settings=settings), recording))
     found.sort(key=lambda pair: pair[0].survey.first_ns)
     setup = found[0][0]
+    if all(other.config == setup.config for other, _ in found):
+        return [recording for _, recording in found], setup
     one = setup.instrument
     for other, _ in found[1:]:
         one = one.with_decimals(other.instrument.price_decimals, other.instrument.qty_decimals)
     config = build_config(one, settings, setup.survey.reference_price)
-    return [recording for _, recording in found], replace(setup, instrument=one, settings=settings, config=config)
+    notes = tuple(note for note in setup.notes if note != RECORDED)
+    if any(RECORDED in other.notes for other, _ in found):
+        notes += (
+            "not all were recorded with the same settings: all are run with those given now, or the default ones",
+        )
+    setup = replace(setup, instrument=one, settings=settings, config=config, notes=notes)
+    return [recording for _, recording in found], setup
 
 
 def run(
@@ -117,19 +130,21 @@ def run(
     progress: Callable[[float], None] | None = None,
 ) -> Run:
     """Feeds every message by itself, so that no order and no close is missed. Raises InputError where times overlap."""
-    engine = setup.engine(kernel)
-    book = _Book(engine, setup)
+    engine, notes = setup.engine_for(recordings[0], kernel)
+    book = _Book(engine, replace(setup, notes=setup.notes + notes))
     total = sum(recording.bytes_total for recording in recordings) or 1
-    done = last = first = messages = 0
+    done = last = messages = 0
+    spans: list[tuple[int, int]] = []
     for recording in recordings:
-        fresh = True
+        fresh, first = True, 0
         for batch in recording.batches():
             view, at = memoryview(batch), 0
             while at < len(view):
-                ns, length = FRAME.unpack_from(view, at)[:2]
-                if fresh and ns < last:
-                    raise InputError(f"{recording.name}: begins before the recording before it ends")
-                fresh = False
+                ns, length, _, kind = FRAME.unpack_from(view, at)
+                if kind == layout.Kind.RAW:  # commands may be at time 0
+                    if fresh and ns < last:
+                        raise InputError(f"{recording.name}: begins before the recording before it ends")
+                    fresh = False
                 first = first or ns
                 if ns // SECOND > book.second:
                     book.sample(ns // SECOND)
@@ -139,18 +154,22 @@ def run(
                 if events & _TOLD:
                     book.look(filled=bool(events & layout.Event.FILL))
                 at = end
-                messages += 1
+                messages += kind == layout.Kind.RAW
             if progress:
                 progress((done + recording.bytes_read) / total)
         done += recording.bytes_total
+        if first:
+            spans.append((first, last))
     result = book.close()
-    result.first_ns, result.last_ns, result.messages = first, last, messages
+    if spans:
+        result.first_ns, result.last_ns = spans[0][0], spans[-1][1]
+    result.spans, result.messages = tuple(spans), messages
     result.captures = tuple(recording.name for recording in recordings)
     return result
 
 
 class _Book:
-    """Reads the engine's account when it has moved."""
+    """Reads the engine's account when it has moved. What it did before this recording began is not counted."""
 
     def __init__(self, engine: Engine, setup: Setup) -> None:
         view = engine.view
@@ -164,8 +183,24 @@ class _Book:
         self.orders: list[Order] = []
         self.trades: list[Trade] = []
         self.legs: list[Order] = []  # of the trade that is open
-        self.realised = self.closed = self.seen = 0
-        self.lot_e8 = int(self.config["lot_size"]) * 10 ** max(0, 8 - setup.instrument.qty_decimals)
+        self.lot_e8: int = int(self.config["lot_size"]) * 10 ** max(0, 8 - setup.instrument.qty_decimals)
+        self.realised, self.closed = int(self.account["realised_e8"]), self._closes()
+        self.capital_e8 = int(self.account["equity_e8"])
+        self.before = {name: int(self.account[name]) for name in _SUMS}
+        ring, orders = self.account["order"], int(self.account["orders"])
+        self.seen = max(0, orders - len(ring))
+        opened = int(self.account["opened_ns"]) if self._held() else 0
+        while self.seen < orders and (row := ring[self.seen % len(ring)])["state"] != layout.OrderState.SENT:
+            self.seen += 1
+            if opened and row["done_ns"] >= opened and row["state"] in _ENDED:
+                self.legs.append(self._order(row))  # of a position that is held from before
+
+    def _closes(self) -> int:
+        return int(self.account["wins"]) + int(self.account["losses"])
+
+    def _held(self) -> bool:
+        held: int = abs(int(self.account["position_e8"]))
+        return held >= self.lot_e8
 
     def sample(self, second: int) -> None:
         """A second has ended."""
@@ -187,7 +222,7 @@ class _Book:
             self.orders.append(order)
             if order.state in _ENDED:
                 self.legs.append(order)
-        closes = int(self.account["wins"]) + int(self.account["losses"])
+        closes = self._closes()
         if filled and closes > self.closed:
             self.closed = closes
             realised = int(self.account["realised_e8"])
@@ -227,8 +262,9 @@ class _Book:
         self.sample(self.second + 1)
         self.look(filled=True)
         columns = list(zip(*self.rows, strict=True)) or [(), (), (), ()]
-        end, capital = int(self.account["equity_e8"]), int(self.config["capital_e8"])
-        held = abs(int(self.account["position_e8"])) >= self.lot_e8
+        end, capital = int(self.account["equity_e8"]), self.capital_e8
+        sums = {name: int(self.account[name]) - before for name, before in self.before.items()}
+        gross = sum(trade.gross_e8 for trade in self.trades)
         return Run(
             setup=self.setup,
             second=np.array(columns[0], np.int64),
@@ -239,12 +275,12 @@ class _Book:
             trades=self.trades,
             capital_e8=capital,
             end_e8=end,
-            open_e8=end - capital - self.realised,
-            fees_e8=int(self.account["fees_e8"]),
-            slippage_e8=int(self.account["slippage_e8"]),
-            turnover_e8=int(self.account["turnover_e8"]),
+            open_e8=end - capital + sums["fees_e8"] - gross,
+            fees_e8=sums["fees_e8"],
+            slippage_e8=sums["slippage_e8"],
+            turnover_e8=sums["turnover_e8"],
             drawdown_e8=int(self.account["drawdown_e8"]),
-            open_since_ns=int(self.account["opened_ns"]) if held else 0,
+            open_since_ns=int(self.account["opened_ns"]) if self._held() else 0,
         )
 
 

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cwts.backtest.account import E8, SECOND, Run
+from cwts.kernel import layout
+from cwts.kernel.layout import OrderState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DRAWS = 200
+GAP_S = 5  # without a valid book for longer: no random trade is held across it
 PPM = 1e6
 
 
@@ -43,8 +46,6 @@ def slippage_share(run: Run) -> float:
 
 def terms(run: Run) -> tuple[str, float, float, float]:
     """Contract, its size, the taker's fee and the slippage share: what the baselines pay."""
-    from cwts.kernel import layout
-
     config = np.frombuffer(run.setup.config, layout.CONFIG)[0]
     one = run.setup.instrument
     return one.contract, float(one.contract_size or 1), int(config["taker_fee_ppm"]) / PPM, slippage_share(run)
@@ -52,8 +53,6 @@ def terms(run: Run) -> tuple[str, float, float, float]:
 
 def buy_and_hold(run: Run) -> float | None:
     """Bought at the first touch with what one order aims for, sold at the last. None: no two touches."""
-    from cwts.kernel import layout
-
     good = np.flatnonzero((run.bid > 0) & (run.ask > 0))
     if len(good) < 2:
         return None
@@ -69,29 +68,59 @@ def buy_and_hold(run: Run) -> float | None:
 def random_entries(run: Run, draws: int = DRAWS, seed: int = 1) -> NDArray[np.float64]:
     """Profits of as many trades with the same directions, sizes and holding times, but begun at random moments.
 
-    No two of a draw overlap: their holding times are laid out in random order with random pauses between them.
+    No two of a draw overlap, and none is held across a gap: the holding times are shared out among the stretches of
+    time between gaps, and laid out in each in random order with random pauses between them.
     """
     good = np.flatnonzero((run.bid > 0) & (run.ask > 0))
     if not run.trades or len(good) < 2:
         return np.zeros(0)
     contract, size, fee, slip = terms(run)
     rng = np.random.default_rng(seed)
-    holds = np.array([max(1, round((t.closed_ns - t.opened_ns) / SECOND)) for t in run.trades])
-    free = len(good) - 1 - int(holds.sum())
+    times = run.second[good]
+    edges = np.flatnonzero(np.diff(times) > GAP_S)
+    begins, ends = times[np.concatenate([[0], edges + 1])], times[np.concatenate([edges, [len(times) - 1]])]
+    lengths = ends - begins
+    holds = np.array([max(1, round(recorded(run, t.opened_ns, t.closed_ns) / SECOND)) for t in run.trades])
+    holds = np.minimum(holds, lengths.max())
     scale = 10.0**run.setup.instrument.qty_decimals
     results = np.zeros(draws)
     for draw in range(draws):
-        order = rng.permutation(len(holds))
-        if free >= 0:
-            pauses = np.sort(rng.integers(0, free + 1, len(holds)))
-            starts = pauses + np.concatenate([[0], np.cumsum(holds[order])[:-1]])
-        else:  # more holding than time: they may overlap
-            starts = rng.integers(0, np.maximum(1, len(good) - holds[order]))
-        for n, start in zip(order, starts, strict=True):
-            trade, begin, end = run.trades[n], good[start], good[min(start + holds[n], len(good) - 1)]
-            entry, leave = (run.ask[begin], run.bid[end]) if trade.buy else (run.bid[begin], run.ask[end])
-            results[draw] += profit(contract, size, fee, slip, trade.buy, trade.qty / scale, float(entry), float(leave))
+        starts = _layout(rng, begins, lengths, holds)
+        entries, exits = np.searchsorted(times, starts), np.searchsorted(times, starts + holds)
+        for trade, entry, leave in zip(run.trades, good[entries], good[exits], strict=True):
+            prices = (run.ask[entry], run.bid[leave]) if trade.buy else (run.bid[entry], run.ask[leave])
+            results[draw] += profit(contract, size, fee, slip, trade.buy, trade.qty / scale, *map(float, prices))
     return results
+
+
+def _layout(
+    rng: np.random.Generator, begins: NDArray[np.int64], lengths: NDArray[np.int64], holds: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """When each trade of a draw begins. Where there is no room left they may overlap."""
+    starts = np.zeros(len(holds), np.int64)
+    room = lengths.copy()
+    shares: list[list[int]] = [[] for _ in begins]
+    shuffled = rng.permutation(len(holds))
+    for n in shuffled[np.argsort(-holds[shuffled], kind="stable")]:  # the longest first: it fits in the fewest places
+        full = not (room >= holds[n]).any()
+        choices = np.cumsum(np.maximum(0, (lengths if full else room) - holds[n] + 1))
+        drawn = rng.integers(choices[-1])
+        stretch = int(np.searchsorted(choices, drawn, side="right"))
+        if full:
+            starts[n] = begins[stretch] + choices[stretch] - 1 - drawn
+        else:
+            room[stretch] -= holds[n]
+            shares[stretch].append(int(n))
+    for begin, free, share in zip(begins, room, shares, strict=True):
+        order = rng.permutation(np.array(share, np.int64))
+        pauses = np.sort(rng.integers(0, free + 1, len(order)))
+        starts[order] = begin + pauses + np.cumsum(holds[order]) - holds[order]
+    return starts
+
+
+def recorded(run: Run, begin_ns: int, end_ns: int) -> int:
+    """How much of a time lies within recordings, in ns."""
+    return sum(max(0, min(last, end_ns) - max(first, begin_ns)) for first, last in run.spans)
 
 
 def drawdown(equity: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -117,14 +146,20 @@ def verdict(result: float, draws: NDArray[np.float64]) -> str:
 def judge(run: Run, *, draws: int = DRAWS, seed: int = 1) -> dict[str, Any]:
     """Everything the report says, as plain JSON values."""
     trades = run.trades
-    span = max(1, run.last_ns - run.first_ns)
-    held = sum(t.closed_ns - t.opened_ns for t in trades)
-    held += run.last_ns - run.open_since_ns if run.open_since_ns else 0
+    span = max(1, recorded(run, run.first_ns, run.last_ns))
+    held = sum(recorded(run, t.opened_ns, t.closed_ns) for t in trades)
+    held += recorded(run, run.open_since_ns, run.last_ns) if run.open_since_ns else 0
     wins = sum(t.net_e8 > 0 for t in trades)
     closed = sum(t.net_e8 for t in trades) / E8
     random = random_entries(run, draws, seed)
     low, high = np.percentile(random, [5, 95]).tolist() if len(random) else (None, None)
     one = run.setup.instrument
+    rejected = sum(order.state == OrderState.REJECTED for order in run.orders)
+    notes = list(run.setup.notes)
+    if rejected:
+        notes.append(
+            f"{rejected:,} of {len(run.orders):,} orders were rejected: what was filled is below the minimum notional"
+        )
     return {
         "exchange": one.exchange,
         "symbol": one.symbol,
@@ -135,6 +170,8 @@ def judge(run: Run, *, draws: int = DRAWS, seed: int = 1) -> dict[str, Any]:
         "capital": run.capital_e8 / E8,
         "equity": run.end_e8 / E8,
         "orders": len(run.orders),
+        "rejected": rejected,
+        "cancelled": sum(order.state == OrderState.CANCELLED for order in run.orders),
         "trades": len(trades),
         "pnl_before_fees": (run.end_e8 - run.capital_e8 + run.fees_e8) / E8,
         "fees": run.fees_e8 / E8,
@@ -156,5 +193,5 @@ def judge(run: Run, *, draws: int = DRAWS, seed: int = 1) -> dict[str, Any]:
             "p95": high,
         },
         "verdict": verdict(closed, random),
-        "notes": list(run.setup.notes),
+        "notes": notes,
     }

@@ -35,7 +35,8 @@ def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("recording", f"{result['seconds']:,} s, {result['messages']:,} messages"),
         ("account", f"{number(result['capital'])} to {number(result['equity'])} {asset}"),
-        ("orders, trades", f"{result['orders']:,}, {result['trades']:,}"),
+        ("orders", f"{result['orders']:,}, {result['rejected']:,} rejected, {result['cancelled']:,} cancelled"),
+        ("trades", f"{result['trades']:,}"),
         ("result before fees", f"{number(result['pnl_before_fees'])} {asset}"),
         ("fees", f"{number(result['fees'])} {asset}"),
         ("result after fees", f"{number(result['pnl_after_fees'])} {asset}"),
