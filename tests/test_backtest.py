@@ -29,6 +29,7 @@ from cwts.backtest.metrics import (
     verdict,
 )
 from cwts.backtest.report import human, page
+from cwts.cli import main
 from cwts.config import Settings
 from cwts.errors import InputError
 from cwts.instruments import load_instrument
@@ -300,7 +301,6 @@ def test_price_of_an_inverse_contract(real: Run) -> None:
 
 @pytest.mark.native
 def test_the_command(data: Path, tmp_path: Path, engine_name: str) -> None:
-    from cwts.cli import main
 
     def cwts(*arguments: object) -> tuple[int, str, str]:
         out, err = io.StringIO(), io.StringIO()
@@ -410,14 +410,14 @@ def test_a_later_file_of_a_rotated_recording_goes_on_with_the_account(coinm: Pat
 
 
 def test_orders_that_were_rejected_or_cancelled_are_counted(engine_name: str, data: Path, tmp_path: Path) -> None:
-    """A touch with less than the minimum notional, which stays: each fill is rejected. One that moves: cancelled."""
+    """The touch moves away: cancelled. Less than the minimum notional is found: it cannot be sold again."""
     instrument = load_instrument(data / "binance-spot-exchangeInfo-202508.json", "binance", "BTCUSDT")
     m = Market("binance", "BTCUSDT")
-    asks = [("60000.10", "0.00005"), ("61000.00", "5.00000")]
-    steps = [m.snapshot(100, [("60000.00", "1.00000")], asks)]
-    steps += [m.depth(n, n, n - 1, [("60000.00", f"1.{n:05}")], []) for n in range(101, 141)]
-    steps.append(m.depth(141, 141, 140, [], [("60000.10", "0.00000"), ("60010.00", "1.00000")]))
-    steps += [m.depth(n, n, n - 1, [("60000.00", f"9.{n:05}")], []) for n in range(142, 145)]
+    asks = [("60000.10", "1.00000"), ("61000.00", "5.00000")]
+    steps = [m.snapshot(100, [("60000.00", "1.00000")], asks), m.depth(101, 101, 100, [("60000.00", "90.00000")], [])]
+    steps.append(m.depth(102, 102, 101, [], [("60000.10", "0.00000"), ("60010.00", "1.00000")]))
+    steps.append(m.depth(103, 103, 102, [], [("60000.10", "0.00005")]))
+    steps += [m.depth(n, n, n - 1, [("60000.00", f"90.{n:05}")], []) for n in range(104, 151)]
     path = tmp_path / "rejected.gz"
     lines = [b"%d %s\n" % (START_NS + i * SECOND // 5, compact(step)) for i, step in enumerate(steps)]
     path.write_bytes(gzip.compress(b"".join(lines)))
@@ -426,10 +426,46 @@ def test_orders_that_were_rejected_or_cancelled_are_counted(engine_name: str, da
     result = judge(done)
     states = [layout.OrderState(order.state).name for order in done.orders]
     assert (result["rejected"], result["cancelled"]) == (states.count("REJECTED"), states.count("CANCELLED"))
-    assert result["rejected"] > 5
+    assert result["rejected"] > 0
     assert result["cancelled"] > 0
     said = f"{result['rejected']} of {result['orders']} orders were rejected"
     assert any(said in note for note in result["notes"])
     for text in (human(result), page(done, result)):
         assert f"{result['orders']}, {result['rejected']} rejected, {result['cancelled']} cancelled" in text
         assert said in text
+
+
+DOCUMENTED = [
+    ("binance-usdm", "BTCUSDT", ["binance-usdm-btcusdt-20240808.gz"]),
+    ("binance", "BTCUSDT", ["binance-spot-btcusdt-20240808.gz"]),
+    ("binance", "BTCUSDT", ["binance-spot-btcusdt-20240808.gz", "binance-spot-btcusdt-20240809.gz"]),
+    ("binance-coinm", "BTCUSD_PERP", ["binance-coinm-btcusd_perp-20240808.gz"]),
+]
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("column", range(len(DOCUMENTED)))
+def test_the_documented_numbers_are_what_the_command_prints(
+    column: int, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exchange, symbol, files = DOCUMENTED[column]
+    paths = [str(data / file) for file in files]
+    assert main(["backtest", *paths, "--exchange", exchange, "--symbol", symbol, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    text = (data.parent.parent / "docs" / "backtest.md").read_text().replace("\u2212", "-").replace("*", "")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    said = {name: cells[column] for name, *cells in rows if len(cells) == len(DOCUMENTED)}
+
+    def money(value: float, sign: str = "+") -> str:
+        return f"{value:{sign}.{3 if found['asset'] == 'USDT' else 8}f}"
+
+    draws = found["random_entry"]
+    assert said["trades, of which won"] == f"{found['trades']}, {round(found['hit_rate'] * found['trades'])}"
+    assert said["before fees"] == money(found["pnl_before_fees"])
+    assert said["fees"] == money(found["fees"], "-")
+    assert said["after fees"] == money(found["pnl_after_fees"])
+    assert said["slippage"] == money(found["slippage"], "-")
+    assert said["in the market"] == f"{100 * found['exposure']:.1f} %"
+    assert said["buy and hold"] == money(found["buy_and_hold"])
+    assert said["random entry, mean"] == money(draws["mean"])
+    assert said["random entry, 5 to 95 %"] == f"{money(draws['p5'])} … {money(draws['p95'])}"
