@@ -318,11 +318,17 @@ def test_the_command(data: Path, tmp_path: Path, engine_name: str) -> None:
     assert (code, err) == (0, "")
     assert json.loads(out.splitlines()[-1])["trades"] > 0
     assert html.read_text().startswith("<!doctype html>")
+    code, out, err = cwts(*good, "--json", "--capital", "0.5")
+    assert json.loads(out)["capital"] == 0.5
+    spot = data / "binance-spot-btcusdt-20240809.gz"
+    code, out, err = cwts(spot, "--exchange", "binance", "--symbol", "BTCUSDT", "--json")
+    assert (code, json.loads(out)["trades"]) == (0, 0)
+    assert "there is no snapshot of the book in the recording: the book was never valid" in json.loads(out)["notes"]
     for bad in (
         ["nowhere.gz", *good[1:]], [*good, "--set", "enter=2"], [*good, "--set", "enter"], [*good, "--set", "enter=x"],
         [*good, "--set", "whale.nothing=1"], [*good, "--settings", "nowhere.toml"], [*good, "--seed", "-1"],
         [*good, "--html", tmp_path / "no" / "folder.html"], [data / file, *good], good[1:],
-        [*good, "--instruments", "nowhere.json"],
+        [*good, "--instruments", "nowhere.json"], [*good, "--capital", "0"],
     ):  # fmt: skip
         code, out, err = cwts(*bad)
         assert (code, out, err.count("\n")) == (2, "", 1), bad

@@ -385,6 +385,7 @@ def test_the_command_says_who_computed_what(
         (["--device", "abacus"], "invalid choice: 'abacus'"),
         (["--step-ms", "0"], "milliseconds from 1 to 3600000"),
         (["--weights", "/nowhere"], "/nowhere: No such file"),
+        (["--instruments", "/nowhere"], "/nowhere: No such file"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -398,6 +399,23 @@ def test_bad_input_is_one_line(
     assert code == 2
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_the_command_takes_an_instruments_file(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = data / "binance-usdm-exchangeInfo-202508.json"
+    asked = ["networks", str(data / USDM), *NAMED, "--step-ms", "1000", "--device", "simd", "--json"]
+    assert main([*asked, "--instruments", str(file)]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] > 330
+    assert main([*asked, "--instruments", str(data / "okx-instruments-2022.json")]) == 2
+    assert "no list of instruments" in capsys.readouterr().err
+
+
+def test_a_recording_whose_book_was_never_valid_says_so(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["networks", str(data / "binance-spot-btcusdt-20240809.gz"), "--exchange", "binance", "--symbol", "BTCUSDT"]
+    assert main([*asked, "--device", "simd", "--json"]) == 0
+    out, err = capsys.readouterr()
+    note = "there is no snapshot of the book in the recording: the book was never valid"
+    assert (json.loads(out)["rows"], json.loads(out)["notes"], err) == (0, [note], f"cwts: {note}\n")
 
 
 # -- the bench's section ----------------------------------------------------------------------------------------------

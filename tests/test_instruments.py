@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -106,6 +107,35 @@ def test_what_cannot_be_used_is_refused_with_one_line(data: Path) -> None:
     assert "cannot be read" in refused(b'{"data":[{"instId":"A-B","instType":"SPOT","tickSz":"x"}]}', "okx", "A-B")
     with pytest.raises(InputError, match="No such file"):
         load_instrument(data / "nowhere.json", "okx", "BTC-USDT")
+
+
+SPOT: dict[str, Any] = {
+    "symbol": "AB", "baseAsset": "A", "quoteAsset": "B",
+    "filters": [{"filterType": "PRICE_FILTER", "tickSize": "0.01"},
+                {"filterType": "LOT_SIZE", "stepSize": "0.1", "minQty": "0.1"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-inf", "1e999999999", "1e-999999999", "x", 1e400, [], True])
+@pytest.mark.parametrize(("rule", "key"), [(0, "tickSize"), (1, "stepSize"), (1, "minQty")])
+def test_a_rule_that_is_no_number_is_refused(rule: int, key: str, value: object) -> None:
+    row = json.loads(json.dumps(SPOT))
+    row["filters"][rule][key] = value
+    said = refused(json.dumps({"symbols": [row]}).encode(), "binance", "AB")
+    assert re.fullmatch(r"file: the entry of AB cannot be read \('.*' is no number that can be used\)", said)
+
+
+@pytest.mark.parametrize("value", ["abc", 1e400, -1, 1.5, 10**300, "NaN"])
+@pytest.mark.parametrize("key", ["pricePrecision", "quantityPrecision"])
+def test_decimals_that_are_no_whole_number_are_refused(key: str, value: object) -> None:
+    said = refused(json.dumps({"symbols": [{**SPOT, "filters": [], key: value}]}).encode(), "binance", "AB")
+    assert re.fullmatch(r"file: the entry of AB cannot be read \('.*' is no number .*\)", said)
+
+
+def test_an_entry_of_okx_with_the_wrong_types_is_refused() -> None:
+    row = {"instId": "A-B", "instType": "SWAP", "tickSz": "1", "lotSz": "1", "uly": 5}
+    for wrong in ({}, {"uly": "A"}, {"tickSz": "NaN"}, {"uly": "A-B", "settleCcy": "B", "ctVal": "Infinity"}):
+        assert "cannot be read" in refused(json.dumps({"data": [row | wrong]}).encode(), "okx", "A-B")
 
 
 @pytest.mark.native  # in Pyodide so deep a nesting exhausts the page's stack before Python's limit

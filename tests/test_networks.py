@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -182,6 +183,32 @@ def test_a_weights_file_keeps_every_bit(tmp_path_factory: pytest.TempPathFactory
 def test_a_file_that_is_no_weights_file_is_one_clear_line(text: str) -> None:
     with pytest.raises(InputError, match=r"^weights: "):
         networks.parse(text)
+
+
+@pytest.mark.native  # in Pyodide so deep a nesting exhausts the page's stack before Python's limit
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("seed", "Infinity", "value.seed: expected a number of 32 bits"),
+        ("seed", "NaN", "value.seed: expected a number of 32 bits"),
+        ("seed", '"x"', "value.seed: expected a number of 32 bits"),
+        ("b1", "[1" + "0" * 400 + ", 0, 0, 0, 0, 0, 0, 0]", "value.b1: "),
+        ("limit", "1" + "0" * 400, "value.limit: expected numbers"),
+        ("limit", "1e39", "value.limit: every number must be from"),
+        ("limit", "[" * 100_000, "not JSON"),
+        ("limit", "[" * 500 + "]" * 500, "value.limit: expected"),
+        ("limit", "9" * 5000, "not JSON"),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+def test_a_number_that_no_float_holds_is_one_clear_line(field: str, value: str, says: str) -> None:
+    good = json.loads(networks.SHIPPED.read_text())
+    good["networks"] = {"value": good["networks"]["value"] | {field: "HERE"}}
+    with pytest.raises(InputError) as caught:
+        networks.parse(json.dumps(good).replace('"HERE"', value))
+    assert str(caught.value).startswith("weights: ")
+    assert says in str(caught.value)
 
 
 def test_the_shipped_weights_load(engine_name: str) -> None:

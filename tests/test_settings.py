@@ -83,6 +83,27 @@ def test_a_value_that_is_no_number_says_which_one_is_expected() -> None:
         settings_of({"enter": 1e-60})
 
 
+@pytest.mark.native  # in Pyodide so deep a nesting exhausts the page's stack before Python's limit
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("enter = " + "9" * 5000, "not TOML"),
+        ("enter = " + "[" * 100_000, "not TOML"),
+        ("enter = 0x" + "f" * 5000, "enter: a number above 0 to 1 is expected, not one so large"),
+        ("capital = 0x" + "f" * 5000, "capital: a number above 0 "),
+        ("enter = " + "9" * 1000, "enter: a number above 0 to 1 is expected, not 9"),
+    ],
+    ids=["digits", "depth", "hexadecimal", "capital", "beyond float"],
+)
+def test_a_file_that_no_computer_would_read_is_one_clear_line(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_settings(str(file), [])
+    assert says in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
 # -- files and names -------------------------------------------------------------------------------------------------
 
 

@@ -247,12 +247,20 @@ def test_the_command_without_pytorch(
     pieces: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    given = f"binance:BTCUSDT:{pieces[0]}"
-    assert main(["train", given, "--hold-out", given, "--out", str(tmp_path / "w.json")]) == 1
+    given, other = (f"binance:BTCUSDT:{piece}" for piece in pieces[:2])
+    out = str(tmp_path / "w.json")
+    assert main(["train", given, "--hold-out", other, "--out", out]) == 1
     assert capsys.readouterr().err == "cwts: cwts train needs PyTorch: pip install 'cwts[train]'\n"
-    for out in (tmp_path, tmp_path / "no" / "w.json"):
-        assert main(["train", given, "--hold-out", given, "--out", str(out)]) == 2
-        assert capsys.readouterr().err == f"cwts: {out}: no file can be written there\n"
+    for source, hold_out, says in (  # said first: nobody installs PyTorch to hear of it
+        (given, given, f"{pieces[0]}: held out, but it is trained on, too"),
+        (given, "binance:BTCUSDT:/no.gz", "/no.gz: No such file or directory"),
+        ("binance:BTCUSDT:/no.gz", given, "/no.gz: No such file or directory"),
+    ):
+        assert main(["train", source, "--hold-out", hold_out, "--out", out]) == 2
+        assert capsys.readouterr().err == f"cwts: {says}\n"
+    for nowhere in (tmp_path, tmp_path / "no" / "w.json"):
+        assert main(["train", given, "--hold-out", other, "--out", str(nowhere)]) == 2
+        assert capsys.readouterr().err == f"cwts: {nowhere}: no file can be written there\n"
     for seeds in ("0", "-1", "many"):
         with pytest.raises(SystemExit, match="2"):
             main(["train", given, "--hold-out", given, "--out", str(tmp_path / "w.json"), "--seeds", seeds])

@@ -89,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     networks.add_argument("capture", metavar="CAPTURE", help="a recording, as for replay")
     networks.add_argument("--exchange", required=True, choices=EXCHANGES)
     networks.add_argument("--symbol", required=True, help="as the exchange writes it")
+    networks.add_argument("--instruments", metavar="FILE", help="the exchange's own exchangeInfo or instruments JSON")
     networks.add_argument("--weights", metavar="FILE", help="a weights file (default: the shipped one)")
     networks.add_argument("--device", default="auto", choices=DEVICES, help="auto: CUDA, then a real GPU, then SIMD")
     networks.add_argument("--step-ms", type=milliseconds, default=100, metavar="N", help="a row every so many ms (100)")

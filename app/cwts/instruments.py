@@ -19,6 +19,7 @@ Contract = Literal["spot", "linear", "inverse"]
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
+LARGEST_EXPONENT = 40  # of ten, in any exchange's rule: far beyond what the engine holds
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,10 @@ def parse_instrument(data: bytes, exchange: str, symbol: str, *, name: str = "in
         if row.get(key) == symbol:
             try:
                 return _okx(row) if exchange == "okx" else _binance(row, exchange, name)
-            except (KeyError, TypeError, InvalidOperation) as error:
-                raise InputError(f"{name}: the entry of {symbol} cannot be read ({error!r})") from error
+            except KeyError as error:
+                raise InputError(f"{name}: the entry of {symbol} cannot be read ({error} is missing)") from error
+            except (TypeError, ValueError, AttributeError) as error:
+                raise InputError(f"{name}: the entry of {symbol} cannot be read ({error})") from error
     names = [str(row.get(key)) for row in rows]
     close = difflib.get_close_matches(symbol, names, n=5, cutoff=0.5)
     hint = f"; did you mean {', '.join(close)}?" if close else f"; it has {', '.join(names[:10])} ({len(names)} in all)"
@@ -121,8 +124,8 @@ def _binance(row: dict[str, Any], exchange: str, name: str) -> Instrument:
         return _decimal(filters.get(kind, {}).get(key))
 
     tick, lot = rule("PRICE_FILTER", "tickSize"), rule("LOT_SIZE", "stepSize")
-    price_decimals = decimals_of(tick) if tick else int(row.get("pricePrecision", row.get("quotePrecision", 8)))
-    qty_decimals = decimals_of(lot) if lot else int(row.get("quantityPrecision", row.get("baseAssetPrecision", 8)))
+    price_decimals = decimals_of(tick) if tick else _whole(row.get("pricePrecision", row.get("quotePrecision", 8)))
+    qty_decimals = decimals_of(lot) if lot else _whole(row.get("quantityPrecision", row.get("baseAssetPrecision", 8)))
     inverse = exchange == "binance-coinm"
     return Instrument(
         exchange=exchange,
@@ -189,7 +192,23 @@ def _okx(row: dict[str, Any]) -> Instrument:
 
 
 def _decimal(value: object) -> Decimal:
-    return Decimal(str(value)) if value not in (None, "") else ZERO
+    """0 where there is none. Raises ValueError for what is no size of anything."""
+    if value in (None, ""):
+        return ZERO
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite() or abs(number.adjusted()) > LARGEST_EXPONENT:
+        raise ValueError(f"{str(value)[:40]!r} is no number that can be used")
+    return number
+
+
+def _whole(value: object) -> int:
+    number = _decimal(value)
+    if number != int(number) or not 0 <= number <= LARGEST_EXPONENT:
+        raise ValueError(f"{str(value)[:40]!r} is no number of decimals")
+    return int(number)
 
 
 # -- without a file -------------------------------------------------------------------------------------------------

@@ -60,8 +60,9 @@ def network(
     made = np.zeros((), layout.NETWORK)
     for key, (value, shape, low, high) in given.items():
         try:
-            array = np.asarray(value, np.float32)
-        except (TypeError, ValueError):
+            with np.errstate(over="ignore"):  # what becomes infinite is refused below
+                array = np.asarray(value, np.float32)
+        except (TypeError, ValueError, OverflowError, RecursionError):
             raise InputError(f"{name}.{key}: expected numbers") from None
         if array.shape != shape:
             raise InputError(f"{name}.{key}: expected the shape {shape}, got {array.shape}")
@@ -119,7 +120,7 @@ def parse(text: str | bytes, name: str = "weights") -> Weights:
     """Reads the text of a weights file. Raises InputError."""
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{name}: not JSON ({error})") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT or not isinstance(found.get("networks"), dict):
         raise InputError(f"{name}: expected a weights file of the format {FORMAT}")
@@ -129,8 +130,12 @@ def parse(text: str | bytes, name: str = "weights") -> Weights:
         if not isinstance(parts, dict) or not wanted <= set(parts) <= wanted | {"seed"}:
             raise InputError(f"{name}: {key}: expected {', '.join(sorted(wanted))}")
         try:
-            networks[key] = network(key, **{**parts, "seed": int(parts.get("seed", 0))})
-        except (InputError, TypeError, ValueError) as error:
+            seed = int(parts.get("seed", 0))
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(f"{name}: {key}.seed: expected a number of 32 bits") from None
+        try:
+            networks[key] = network(key, **{**parts, "seed": seed})
+        except InputError as error:
             raise InputError(f"{name}: {error}") from None
     card = found.get("card")
     return Weights(networks, card if isinstance(card, dict) else {})

@@ -150,14 +150,19 @@ def replay(
     depth_ns = all_ns[np.concatenate(depth)] if times else all_ns
     result = summary(engine, setup)
     result["engine"] = kernel
-    if not valid and not result["snapshots"]:
-        notes += ("there is no snapshot of the book in the recording: the book was never valid",)
-    result["notes"] += notes
+    result["notes"] += notes + never_valid(engine, valid)
     result["malformed"] += recording.malformed
     result["ns_per_message"] = _percentiles(all_ns)
     result["ns_per_depth_message"] = _percentiles(depth_ns)
     result["elapsed_s"] = round(elapsed, 3)
     return result
+
+
+def never_valid(engine: Engine, began_valid: bool) -> tuple[str, ...]:
+    """After a recording: what a person should know where it could not make a book. `began_valid`: there was one."""
+    if began_valid or engine.view["counters"]["snapshots"]:
+        return ()
+    return ("there is no snapshot of the book in the recording: the book was never valid",)
 
 
 def summary(engine: Engine, setup: Setup) -> dict[str, Any]:

@@ -56,17 +56,26 @@ def settings_of(named: dict[str, Any]) -> Settings:
                 raise unknown("setting", name, known)
         except (TypeError, ValueError, OverflowError, InvalidOperation):
             limits = FIELDS.get(name) or PARAMETERS.get(name) or WEIGHT
-            raise InputError(f"{name}: a number {limits} is expected, not {value!r}") from None
+            raise InputError(f"{name}: a number {limits} is expected, not {_short(value)}") from None
     if weights:
         values["weights"] = weights
     return Settings(**values, parameters=parameters)
+
+
+def _short(value: object) -> str:
+    """For an error's line: what was given, as far as it can be shown."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # more digits than Python writes, or too deep
+        return "one so large"
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def parse_settings(text: str | bytes, name: str) -> dict[str, Any]:
     """The settings in the text of a TOML file, by name; `name` is the file's. Raises InputError."""
     try:
         tables = tomllib.loads(text if isinstance(text, str) else text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of text that is not UTF-8, and of a number of 5,000 digits
         raise InputError(f"{name}: not TOML ({error})") from None
     named: dict[str, Any] = {}
     for key, value in tables.items():

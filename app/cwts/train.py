@@ -456,6 +456,16 @@ def fit(name: str, parts: Sequence[Task], seed: int, *, steps: int = 500, decay:
     return best[1], best[0]
 
 
+def check(sources: Sequence[Source], hold_out: Source) -> None:
+    """What can be said before a recording has been read. Raises InputError."""
+    for file in (file for source in (*sources, hold_out) for file in source.files):
+        if not Path(file).exists():
+            raise InputError(f"{file}: No such file or directory")
+    for source in sources:
+        if Path(source.files[-1]).samefile(hold_out.files[-1]):
+            raise InputError(f"{hold_out.files[-1]}: held out, but it is trained on, too")
+
+
 def gather(
     sources: Sequence[Source],
     hold_out: Source,
@@ -464,9 +474,6 @@ def gather(
     progress: Callable[[float], None] = lambda _: None,
 ) -> tuple[list[Rows], Rows]:
     """The rows to train on, and those held out, which must be of another time. Raises InputError."""
-    for file in (file for source in (*sources, hold_out) for file in source.files):
-        if not Path(file).exists():  # said now, not after the other recordings have been read
-            raise InputError(f"{file}: No such file or directory")
 
     def read(source: Source) -> Rows:
         rows = collect(source, progress=progress)
@@ -496,6 +503,7 @@ def train(
     A network for which there are too few rows is left out. `say` is told each step, `progress` the share of a recording
     that has been read. Raises InputError, and CwtsError where PyTorch is not installed.
     """
+    check(sources, hold_out)
     _torch()
     every, held = gather(sources, hold_out, say=say, progress=progress)
     card: dict[str, Any] = {

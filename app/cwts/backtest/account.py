@@ -14,7 +14,7 @@ from cwts.config import Settings, build_config
 from cwts.errors import InputError
 from cwts.kernel import Engine, layout
 from cwts.recording import FRAME, Recording
-from cwts.replay import RECORDED, Setup, prepare
+from cwts.replay import RECORDED, Setup, never_valid, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -131,7 +131,8 @@ def run(
 ) -> Run:
     """Feeds every message by itself, so that no order and no close is missed. Raises InputError where times overlap."""
     engine, notes = setup.engine_for(recordings[0], kernel)
-    book = _Book(engine, replace(setup, notes=setup.notes + notes))
+    book = _Book(engine, setup)
+    valid = bool(engine.view["sync"]["synced"])
     total = sum(recording.bytes_total for recording in recordings) or 1
     done = last = messages = 0
     spans: list[tuple[int, int]] = []
@@ -161,6 +162,7 @@ def run(
         if first:
             spans.append((first, last))
     result = book.close()
+    result.setup = replace(setup, notes=setup.notes + notes + never_valid(engine, valid))
     if spans:
         result.first_ns, result.last_ns = spans[0][0], spans[-1][1]
     result.spans, result.messages = tuple(spans), messages

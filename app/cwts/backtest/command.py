@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cwts import settings
+from cwts.arguments import capital
 from cwts.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser, exchanges: tuple[str, ...]) -
     parser.add_argument("--exchange", required=True, choices=exchanges)
     parser.add_argument("--symbol", required=True, help="as the exchange writes it")
     parser.add_argument("--instruments", metavar="FILE", help="the exchange's own exchangeInfo or instruments JSON")
+    parser.add_argument("--capital", type=capital, metavar="N", help="paper account, in the settlement asset")
     settings.add_arguments(parser)
     parser.add_argument("--engine", choices=("native", "wasmtime"), default="native")
     parser.add_argument("--seed", type=int, default=1, help="of the random entries")

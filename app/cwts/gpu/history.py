@@ -13,10 +13,11 @@ import numpy as np
 from cwts.gpu import run_networks
 from cwts.gpu.base import ANSWERS, INPUTS, packed
 from cwts.gpu.simd_host import SimdNetworks
+from cwts.instruments import load_instrument
 from cwts.kernel import Engine
 from cwts.networks import SHIPPED, load
 from cwts.recording import FRAME, Recording
-from cwts.replay import TerminalProgress, prepare
+from cwts.replay import TerminalProgress, never_valid, prepare
 
 if TYPE_CHECKING:
     import argparse
@@ -101,8 +102,12 @@ def main(args: argparse.Namespace) -> int:
     """`cwts networks`. Raises InputError."""
     weights = load(args.weights or SHIPPED)
     recording = Recording(args.capture)
-    setup = prepare(recording, args.exchange, args.symbol)
+    instrument = load_instrument(args.instruments, args.exchange, args.symbol) if args.instruments else None
+    setup = prepare(recording, args.exchange, args.symbol, instrument=instrument)
+    for warning in setup.warnings:
+        print(f"cwts: warning: {warning}", file=sys.stderr)
     engine, notes = setup.engine_for(recording)
+    valid = bool(engine.view["sync"]["synced"])
     with TerminalProgress() as shown:
         times, features = features_on_grid(
             recording.batches(),
@@ -110,6 +115,7 @@ def main(args: argparse.Namespace) -> int:
             args.step_ms,
             lambda: shown(recording.bytes_read / max(1, recording.bytes_total)),
         )
+    notes += never_valid(engine, valid)
     given = packed(weights)
     messages: list[str] = []
     answers, name, ms = _timed(lambda: run_networks(given, features, args.device, messages.append))
@@ -120,6 +126,7 @@ def main(args: argparse.Namespace) -> int:
     found: dict[str, Any] = {
         "computed_by": name,
         "messages": messages,
+        "notes": list(notes),
         "rows": len(times),
         "step_ms": args.step_ms,
         "ms": round(ms, 3),
