@@ -10,7 +10,8 @@ followed by an independent zstd frame (the group's content), so that `zstd -d` g
 The first group is the description: exchange, symbol, instrument, and the engine's configuration, so that a replay is
 the same run. In a file that goes on where another ended, the second group is the engine's block as it was there: such
 a file can be replayed alone; a replay of the whole folder passes over it. A group is written by one `write`; a tail
-that a crash tore fails its lengths or CRC and is cut at the next start.
+that a crash tore fails its lengths or CRC and is cut at the next start. A file is locked (`flock`) while it is
+written, so that another start in the same folder leaves it alone.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from cwts import __version__
 from cwts.errors import CwtsError, InputError
 from cwts.instruments import Instrument
+
+try:
+    import fcntl
+except ImportError:  # Windows, Pyodide
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -156,6 +162,7 @@ def check(path: Path) -> Check:
     count = frames = good = first = last = 0
     try:
         with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size  # before reading: what is written meanwhile is not torn
             for group in groups(file):
                 count += 1
                 good = group.end
@@ -163,26 +170,45 @@ def check(path: Path) -> Check:
                     frames += group.count
                     first = first or group.first_ns
                     last = group.last_ns
-            size = path.stat().st_size
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    return Check(count, frames, good, size - good, first, last)
+    return Check(count, frames, good, max(0, size - good), first, last)
 
 
 def repair(folder: Path) -> list[str]:
-    """Cuts the torn tails that a crash left in a folder; one line about each."""
+    """Cuts the torn tails that a crash left in a folder; one line about each. Raises InputError.
+
+    A file that someone is still writing is left alone: what looks torn is a group on its way.
+    """
     lines = []
     for path in sorted(folder.glob(f"*{SUFFIX}")):
-        found = check(path)
-        if not found.torn_bytes:
-            continue
-        if found.groups == 0:
-            lines.append(f"{path.name}: nothing in it is whole; left as it is")
-            continue
-        with path.open("r+b") as file:
-            file.truncate(found.good_bytes)
+        try:
+            with path.open("rb") as file:
+                if not _lock(file, wait=False):
+                    continue
+                found = check(path)
+                if not found.torn_bytes:
+                    continue
+                if found.groups == 0:
+                    lines.append(f"{path.name}: nothing in it is whole; left as it is")
+                    continue
+                os.truncate(path, found.good_bytes)
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror or error}") from error
         lines.append(f"{path.name}: a torn tail of {found.torn_bytes:,} bytes was cut; {found.frames:,} frames remain")
     return lines
+
+
+def _lock(file: BinaryIO, *, wait: bool) -> bool:
+    """Locks a file until it is closed. False where someone else holds it; True too where there are no locks."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            pass
+    return True
 
 
 def parts(path: Path) -> list[Path]:
@@ -398,7 +424,9 @@ class Recorder:
         number = len(self.files)
         while (path := self.folder / f"{name}-{stamp}-{number:04}{SUFFIX}").exists():
             number += 1
-        self._file = path.open("xb", buffering=0)
+        # Whatever happens to the file meanwhile, a group goes to its end and leaves no hole.
+        self._file = open(path, "xb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_APPEND, 0o666))  # noqa: SIM115
+        _lock(self._file, wait=True)
         self.files.append(path)
         self._opened = self._synced = time.monotonic()
         self._file_size = 0

@@ -11,7 +11,7 @@ import sys
 import time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 
@@ -25,6 +25,7 @@ from cwts.recorder import (
     FRAMES,
     Description,
     FrameRecording,
+    Group,
     LineRecorder,
     Recorder,
     check,
@@ -36,6 +37,9 @@ from cwts.recorder import (
 from cwts.recording import Recording
 from cwts.replay import prepare, replay
 from market import frame, lines_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 INSTRUMENT = guess_instrument("binance", "BTCUSDT", 2, 8)
 DESCRIPTION = Description("binance", "BTCUSDT", INSTRUMENT, build_config(INSTRUMENT, Settings()), {}, 1)
@@ -189,6 +193,46 @@ def test_every_torn_tail_is_cut(tmp_path: Path, data: Path) -> None:
         assert path.stat().st_size == kept[-1][0]
         assert check(path).frames == sum(count for _, count in kept)
         assert repair(folder) == []
+
+
+def test_a_file_that_is_still_written_is_not_cut(tmp_path: Path) -> None:
+    """A second run starts in the same folder while the first one's newest group is on its way to the disk."""
+    recorder = Recorder(tmp_path, DESCRIPTION)
+    recorder.tap(frame(b"1", 1))
+    written(recorder, 1)
+    with recorder.files[0].open("ab") as half:
+        half.write(recorder.files[0].read_bytes()[:30])
+    size = recorder.files[0].stat().st_size
+    assert repair(tmp_path) == []
+    assert recorder.files[0].stat().st_size == size
+    recorder.close()
+    assert "a torn tail of 30 bytes was cut; 1 frames remain" in repair(tmp_path)[0]
+
+
+def test_what_is_written_while_a_file_is_checked_is_not_torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And if the file is cut all the same (no locks there), later groups follow what is left without a hole."""
+    monkeypatch.setattr("cwts.recorder.fcntl", None)
+    recorder = Recorder(tmp_path, DESCRIPTION)
+    path = recorder.files[0]
+    recorder.tap(frame(b"1", 1))
+    written(recorder, 1)
+
+    def slow(file: BinaryIO) -> Iterator[Group]:
+        yield from groups(file)
+        recorder.tap(frame(b"2", 2))
+        written(recorder, recorder.written_frames + 1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cwts.recorder.groups", slow)
+        assert repair(tmp_path) == []
+    kept = check(path)
+    assert kept.frames == 2
+    with path.open("ab") as half:
+        half.write(path.read_bytes()[:30])
+    assert "30 bytes" in repair(tmp_path)[0]
+    recorder.tap(frame(b"3", 3))
+    recorder.close()
+    assert b"".join(FrameRecording(path).batches()) == b"".join(frame(b"%d" % n, n) for n in (1, 2, 3))
 
 
 @pytest.mark.native
