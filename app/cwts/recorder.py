@@ -493,7 +493,7 @@ class LineRecorder:
         self._file.close()
 
 
-def export(source: Path, symbol: str, target: BinaryIO) -> int:
+def export(source: Path, symbol: str, target: BinaryIO | gzip.GzipFile) -> int:
     """Writes a recording of frames as lines `<recv_ns> <raw json>`; returns how many. Raises InputError."""
     recording = FrameRecording(source)
     recording.describe(symbol)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 
-from cwts import browser
+from cwts import browser, cli
 from cwts.config import Settings, build_config
 from cwts.errors import InputError
 from cwts.instruments import guess_instrument
@@ -211,7 +211,7 @@ def test_a_file_that_is_still_written_is_not_cut(tmp_path: Path) -> None:
 
 def test_what_is_written_while_a_file_is_checked_is_not_torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And if the file is cut all the same (no locks there), later groups follow what is left without a hole."""
-    monkeypatch.setattr("cwts.recorder.fcntl", None)
+    monkeypatch.setattr("cwts.recorder.fcntl", None, raising=False)
     recorder = Recorder(tmp_path, DESCRIPTION)
     path = recorder.files[0]
     recorder.tap(frame(b"1", 1))
@@ -280,6 +280,46 @@ def test_lines_out_and_in(tmp_path: Path, data: Path) -> None:
     with gzip.open(recorder.files[0]) as file:
         assert file.read() == b"".join(b"%d %s\n" % pair for pair in source)
     assert sum(len(found) for found in lines(iter([bytearray(frame(b"{}")), bytearray(frame(b"", kind=1))]))) == 1
+
+
+def exported(*arguments: object) -> int:
+    return cli.main(["export", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("out", ["recording", "link", "hard.gz"])
+def test_a_recording_is_not_exported_onto_itself(tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]) -> None:
+    recorder = Recorder(tmp_path, DESCRIPTION)
+    recorder.tap(frame(b"{}", 1))
+    recorder.close()
+    (path,) = recorder.files
+    before = path.read_bytes()
+    (tmp_path / "link").symlink_to(path)
+    (tmp_path / "hard.gz").hardlink_to(path)
+    target = path if out == "recording" else tmp_path / out
+    for source in (path, tmp_path):
+        assert exported(source, "--out", target) == 2
+        assert "this is the recording itself" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_an_export_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(tmp_path / "a", DESCRIPTION)
+    recorder.tap(frame(b"{}", 1))
+    recorder.close()
+    out = tmp_path / "lines.gz"
+    assert exported(tmp_path / "a", "--out", out) == 0
+    before = out.read_bytes()
+    assert gzip.decompress(before) == b"1 {}\n"
+
+    def full(batches: object) -> Iterator[list[bytes]]:
+        del batches
+        yield [b"2 {}"]
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cwts.recorder.lines", full)
+    assert exported(tmp_path / "a", "--out", out) == 2
+    assert out.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "lines.gz"]
 
 
 def test_no_recording_where_nothing_can_be_written(tmp_path: Path) -> None:
