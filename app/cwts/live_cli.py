@@ -41,6 +41,7 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
 
     export = commands.add_parser("export", help="turn a recording of frames into lines '<recv_ns> <raw json>'")
     export.add_argument("recording", type=Path, metavar="RECORDING", help="a .cwts file, or a folder of them")
+    export.add_argument("--exchange", default="", help="which exchange's instrument of a folder")
     export.add_argument("--symbol", default="", help="which instrument of a folder")
     export.add_argument("--out", type=Path, metavar="FILE", help="gzipped where it ends in .gz; else to the terminal")
     export.set_defaults(run=_export)
@@ -147,7 +148,7 @@ def _export(args: argparse.Namespace) -> int:
                 raise InputError(f"{args.recording}: not a recording of frames")
     if args.out is None:
         target = sys.stdout.buffer
-        export(args.recording, args.symbol, target)
+        export(args.recording, target, args.exchange, args.symbol)
         target.flush()
         return 0
     try:
@@ -163,9 +164,9 @@ def _export(args: argparse.Namespace) -> int:
             with path.open("xb" if replaces else "wb") as file:
                 if out.suffix == ".gz":
                     with gzip.GzipFile(out.name, "wb", fileobj=file) as packed:
-                        count = export(args.recording, args.symbol, packed)
+                        count = export(args.recording, packed, args.exchange, args.symbol)
                 else:
-                    count = export(args.recording, args.symbol, file)
+                    count = export(args.recording, file, args.exchange, args.symbol)
             if replaces:
                 path.replace(out)
         except BaseException:

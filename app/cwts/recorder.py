@@ -76,6 +76,10 @@ class Description:
     started_ns: int
     version: str = __version__
 
+    def of(self, exchange: str, symbol: str) -> bool:
+        """Whether this is the instrument; an empty name fits any."""
+        return exchange in ("", self.exchange) and symbol.upper() in ("", self.symbol)
+
     def to_json(self) -> bytes:
         """As it lies in the file."""
         instrument = (
@@ -243,32 +247,43 @@ class FrameRecording:
             data = bytes(self._source)
             yield self.name, io.BytesIO(data), len(data)
 
-    def describe(self, symbol: str = "") -> Description:
-        """The description, of `symbol` where a folder holds several. Raises InputError."""
+    def instruments(self) -> list[tuple[str, str]]:
+        """Exchange and symbol of each instrument in it. Raises InputError."""
+        found = set()
+        for name, file, _ in self._files():
+            first = next(groups(file), None)
+            if first is not None and first.kind == DESCRIPTION:
+                description = Description.from_json(first.data, name)
+                found.add((description.exchange, description.symbol))
+        return sorted(found)
+
+    def describe(self, exchange: str = "", symbol: str = "") -> Description:
+        """The description, of an instrument where a folder holds several. Raises InputError."""
         for name, file, _ in self._files():
             for group in groups(file):
                 if group.kind != DESCRIPTION:
                     break
                 found = Description.from_json(group.data, name)
-                if not symbol or found.symbol == symbol.upper():
+                if found.of(exchange, symbol):
                     return found
                 break
-        raise InputError(f"{self.name}: {'no recording of ' + symbol.upper() if symbol else 'no description'} in it")
+        wanted = " ".join(filter(None, (exchange, symbol.upper())))
+        raise InputError(f"{self.name}: {'no recording of ' + wanted if wanted else 'no description'} in it")
 
-    def state(self, symbol: str = "") -> bytes | None:
+    def state(self, exchange: str = "", symbol: str = "") -> bytes | None:
         """The engine's block where the recording begins, if it begins where another file ended."""
         for name, file, _ in self._files():
             ours = False
             for group in groups(file):
                 if group.kind == DESCRIPTION:
-                    ours = not symbol or Description.from_json(group.data, name).symbol == symbol.upper()
+                    ours = Description.from_json(group.data, name).of(exchange, symbol)
                 elif ours:
                     return group.data if group.kind == STATE else None
                 if not ours:
                     break
         return None
 
-    def batches(self, symbol: str = "") -> Iterator[bytearray]:
+    def batches(self, exchange: str = "", symbol: str = "") -> Iterator[bytearray]:
         """The frames as they were fed, group by group."""
         self.torn_bytes = 0
         for name, file, size in self._files():
@@ -276,7 +291,7 @@ class FrameRecording:
             for group in groups(file):
                 end = group.end
                 if group.kind == DESCRIPTION:
-                    ours = not symbol or Description.from_json(group.data, name).symbol == symbol.upper()
+                    ours = Description.from_json(group.data, name).of(exchange, symbol)
                 elif group.kind == FRAMES and ours:
                     yield bytearray(group.data)
                 if not ours:
@@ -493,12 +508,20 @@ class LineRecorder:
         self._file.close()
 
 
-def export(source: Path, symbol: str, target: BinaryIO | gzip.GzipFile) -> int:
-    """Writes a recording of frames as lines `<recv_ns> <raw json>`; returns how many. Raises InputError."""
+def export(source: Path, target: BinaryIO | gzip.GzipFile, exchange: str = "", symbol: str = "") -> int:
+    """Writes a recording of frames as lines `<recv_ns> <raw json>`; returns how many.
+
+    Raises InputError, also where a folder holds several instruments that `exchange` and `symbol` fit.
+    """
     recording = FrameRecording(source)
-    recording.describe(symbol)
+    recording.describe(exchange, symbol)
+    fitting = [
+        pair for pair in recording.instruments() if exchange in ("", pair[0]) and symbol.upper() in ("", pair[1])
+    ]
+    if len(fitting) > 1:
+        raise InputError(f"{source}: which of {', '.join(map(' '.join, fitting))}? Say --exchange and --symbol")
     count = 0
-    for found in lines(recording.batches(symbol)):
+    for found in lines(recording.batches(exchange, symbol)):
         for line in found:
             target.write(line + b"\n")
             count += 1

@@ -96,9 +96,9 @@ def test_files_rotate_and_a_folder_is_one_recording(tmp_path: Path, data: Path) 
         recorder.tap(batch)
     recorder.close()
     assert len(recorder.files) > 3
-    assert b"".join(FrameRecording(tmp_path).batches("BTCUSDT")) == b"".join(batches)
+    assert b"".join(FrameRecording(tmp_path).batches("binance", "BTCUSDT")) == b"".join(batches)
     with pytest.raises(InputError, match="no recording of ETHUSDT"):
-        FrameRecording(tmp_path).describe("ETHUSDT")
+        FrameRecording(tmp_path).describe(symbol="ETHUSDT")
 
 
 @pytest.mark.native
@@ -265,7 +265,7 @@ def test_a_replay_is_the_run_that_was_recorded(tmp_path: Path, data: Path) -> No
     assert found["block_sha256"] == wanted["block_sha256"]
     with pytest.raises(InputError, match="it is one of binance"):
         prepare(again, "okx", "BTC-USDT")
-    with pytest.raises(InputError, match="no recording of ETHUSDT"):
+    with pytest.raises(InputError, match="no recording of binance ETHUSDT"):
         prepare(again, "binance", "ETHUSDT")
 
 
@@ -300,6 +300,44 @@ def test_a_recording_is_not_exported_onto_itself(tmp_path: Path, out: str, capsy
         assert exported(source, "--out", target) == 2
         assert "this is the recording itself" in capsys.readouterr().err
     assert path.read_bytes() == before
+
+
+@pytest.mark.native
+def test_two_exchanges_symbols_of_one_name_stay_apart(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Spot and futures BTCUSDT in one folder: each replays as if it were alone."""
+    wanted = {}
+    for exchange, name in (("binance", "spot"), ("binance-usdm", "usdm")):
+        source = Recording(str(data / f"binance-{name}-btcusdt-20240808.gz"))
+        setup = prepare(source, exchange, "BTCUSDT")
+        description = Description(exchange, "BTCUSDT", setup.instrument, setup.config, {}, 1)
+        recorder = Recorder(tmp_path, description, state=exchange.encode, file_bytes=20_000, group_bytes=20_000)
+        recorder.tap(command_frames(setup.start, setup.survey.first_ns))
+        for i, batch in enumerate(source.batches()):
+            recorder.tap(batch)
+            written(recorder, i + 1)
+        recorder.close()
+        wanted[exchange] = replay(source, setup)["block_sha256"], b"".join(source.batches())
+    for exchange, (block, batches) in wanted.items():
+        recording = Recording(str(tmp_path))
+        assert replay(recording, prepare(recording, exchange, "BTCUSDT"))["block_sha256"] == block
+        frames = FrameRecording(tmp_path)
+        assert frames.describe(exchange, "BTCUSDT").exchange == exchange
+        assert b"".join(frames.batches(exchange, "BTCUSDT")).endswith(batches)
+        out = tmp_path / f"{exchange}.gz"
+        assert exported(tmp_path, "--exchange", exchange, "--out", out) == 0
+        assert b"".join(Recording(str(out)).batches()) == batches
+    capsys.readouterr()
+    for more in ([], ["--symbol", "btcusdt"]):
+        assert exported(tmp_path, *more, "--out", tmp_path / "none.gz") == 2
+        error = capsys.readouterr().err
+        assert "which of binance BTCUSDT, binance-usdm BTCUSDT? Say --exchange and --symbol" in error
+    assert not (tmp_path / "none.gz").exists()
+    for path in tmp_path.glob("binance-btcusdt-*"):
+        path.unlink()
+    with pytest.raises(InputError, match="no recording of binance: it is one of binance-usdm"):
+        prepare(Recording(str(tmp_path)), "binance", "BTCUSDT")
 
 
 def test_an_export_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

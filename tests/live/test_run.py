@@ -154,10 +154,10 @@ def test_liquidations_of_two_symbols_in_one_message_reach_both_engines(tmp_path:
     came: dict[str, list[bytes]] = {}
     for symbol in symbols:
         recording = FrameRecording(tmp_path / "out")
-        engine = Engine(recording.describe(symbol).config)
-        for batch in recording.batches(symbol):
+        engine = Engine(recording.describe(symbol=symbol).config)
+        for batch in recording.batches(symbol=symbol):
             engine.feed(batch)
-        fed = [line for found in frame_lines(recording.batches(symbol)) for line in found]
+        fed = [line for found in frame_lines(recording.batches(symbol=symbol)) for line in found]
         came[symbol] = [line.split(b" ", 1)[1] for line in fed if b'"liquidation-orders"' in line]
         assert int(engine.view["counters"]["liquidations"]) == len(came[symbol])
     first, second = came.values()
