@@ -369,7 +369,7 @@ class Recorder:
         if self._due and not self._turning and self._state is not None:
             self._turning = True
             self.flush()
-            if self._thread.is_alive():
+            if self._alive():
                 self._queue.put((STATE, self._state()))
         if not self._pending:
             self._since = time.monotonic()
@@ -389,20 +389,30 @@ class Recorder:
         group, self._pending = bytes(self._pending), bytearray()
         if self._queue.full():
             self.waits += 1
-        if self._thread.is_alive():
+        if self._alive():
             self._queue.put((FRAMES, group))
 
     def close(self) -> None:
         """Writes everything and closes the file. Raises CwtsError where something could not be written."""
         self.flush()
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
         if self._file is not None:
-            self._file.close()
-            self._file = None
+            if self._alive():
+                self._queue.put(None)
+                self._thread.join()
+            file, self._file = self._file, None
+            try:
+                file.close()
+            except OSError as error:
+                self.error = self.error or _stopped(self.folder, error)
         if self.error:
             raise CwtsError(self.error)
+
+    def _alive(self) -> bool:
+        """Whether the thread is there to write; it is an error if not."""
+        if alive := self._thread.is_alive():
+            return alive
+        self.error = self.error or f"{self.folder}: the recording stopped"
+        return False
 
     # -- the thread -------------------------------------------------------------------------------------------------
 
@@ -425,8 +435,8 @@ class Recorder:
                     os.fsync(self._file.fileno())
             if self._file is not None:
                 os.fsync(self._file.fileno())
-        except OSError as error:
-            self.error = f"{self.folder}: the recording stopped: {error.strerror or error}"
+        except Exception as error:  # noqa: BLE001 - whatever it dies of, a run must not go on unrecorded
+            self.error = _stopped(self.folder, error)
             while self._queue.get() is not None:  # so that nobody waits for us for ever
                 pass
 
@@ -526,6 +536,11 @@ def export(source: Path, target: BinaryIO | gzip.GzipFile, exchange: str = "", s
             target.write(line + b"\n")
             count += 1
     return count
+
+
+def _stopped(folder: Path, error: Exception) -> str:
+    why = (error.strerror or error) if isinstance(error, OSError) else f"{type(error).__name__} {error}".strip()
+    return f"{folder}: the recording stopped: {why}"
 
 
 def _span(data: bytes) -> tuple[int, int, int]:

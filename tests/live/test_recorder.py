@@ -17,7 +17,7 @@ import pytest
 
 from cwts import browser, cli
 from cwts.config import Settings, build_config
-from cwts.errors import InputError
+from cwts.errors import CwtsError, InputError
 from cwts.instruments import guess_instrument
 from cwts.kernel import Engine
 from cwts.networks import command_frames
@@ -358,6 +358,29 @@ def test_an_export_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: py
     assert exported(tmp_path / "a", "--out", out) == 2
     assert out.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "lines.gz"]
+
+
+def test_whatever_a_recording_dies_of_is_told(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, DESCRIPTION, group_bytes=1)
+
+    def out_of_memory(data: bytes) -> bytes:
+        raise MemoryError(len(data))
+
+    recorder._pack = out_of_memory
+    for ns in range(200):
+        recorder.tap(frame(b"{}", ns))
+    with pytest.raises(CwtsError, match="the recording stopped: MemoryError"):
+        recorder.close()
+
+
+def test_a_recorder_without_its_thread_is_an_error(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, DESCRIPTION, group_bytes=1)
+    recorder._queue.put(None)
+    recorder._thread.join()
+    recorder.tap(frame(b"{}", 1))
+    assert recorder.error.endswith("the recording stopped")
+    with pytest.raises(CwtsError, match="the recording stopped"):
+        recorder.close()
 
 
 def test_no_recording_where_nothing_can_be_written(tmp_path: Path) -> None:
