@@ -17,6 +17,7 @@ written, so that another start in the same folder leaves it alone.
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import json
 import os
@@ -495,27 +496,39 @@ class LineRecorder:
             self._file = gzip.open(self.files[0], "xb", compresslevel=6)  # noqa: SIM115 - closed by close()
         except OSError as error:
             raise InputError(f"{folder}: recordings cannot be written there ({error.strerror or error})") from error
+        self._folder = folder
         self.written_frames = 0
         self.written_bytes = 0
         self.waits = 0
         self._flushed = time.monotonic()
 
     def tap(self, batch: memoryview | bytes | bytearray) -> None:
-        """Takes a batch of frames."""
-        for found in lines(iter([bytearray(batch)])):
-            for line in found:
-                self.written_frames += 1
-                self.written_bytes += self._file.write(line + b"\n")
+        """Takes a batch of frames. Raises CwtsError."""
+        with self._told():
+            for found in lines(iter([bytearray(batch)])):
+                for line in found:
+                    self.written_frames += 1
+                    self.written_bytes += self._file.write(line + b"\n")
 
     def tick(self) -> None:
-        """Lets what is a second old reach the disk."""
+        """Lets what is a second old reach the disk. Raises CwtsError."""
         if time.monotonic() - self._flushed > GROUP_S:
             self._flushed = time.monotonic()
-            self._file.flush(zlib.Z_SYNC_FLUSH)
+            with self._told():
+                self._file.flush(zlib.Z_SYNC_FLUSH)
 
     def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+        """Closes the file. Raises CwtsError."""
+        with self._told():
+            self._file.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """A disk that does not take it is one line."""
+        try:
+            yield
+        except OSError as error:
+            raise CwtsError(_stopped(self._folder, error)) from error
 
 
 def export(source: Path, target: BinaryIO | gzip.GzipFile, exchange: str = "", symbol: str = "") -> int:

@@ -152,9 +152,19 @@ class Live:
                 if self.metrics is not None:
                     await self.metrics.stop()
         finally:
-            for line in self.lines:
-                if line.recorder is not None:
+            self._close_recorders()
+
+    def _close_recorders(self) -> None:
+        """Closes all, also where one cannot be. Raises the first one's CwtsError."""
+        errors = []
+        for line in self.lines:
+            if line.recorder is not None:
+                try:
                     line.recorder.close()
+                except CwtsError as error:
+                    errors.append(error)
+        if errors:
+            raise errors[0]
 
     def stop(self) -> None:
         """Ends the run cleanly: what came is fed and written."""
@@ -175,16 +185,21 @@ class Live:
             self.log("info", "resumed")
 
     async def _beat(self) -> None:
+        assert self.host is not None
         began = time.monotonic()
         while True:
             await asyncio.sleep(0.25)
-            for line in self.lines:
-                if line.recorder is not None:
-                    line.recorder.tick()
-                    if isinstance(line.recorder, Recorder) and line.recorder.error and self.host is not None:
-                        self.host.crash(CwtsError(line.recorder.error))
-            if self.show is not None:
-                self.show()
+            try:
+                for line in self.lines:
+                    if line.recorder is not None:
+                        line.recorder.tick()
+                        if isinstance(line.recorder, Recorder) and line.recorder.error:
+                            raise CwtsError(line.recorder.error)
+                if self.show is not None:
+                    self.show()
+            except Exception as error:  # noqa: BLE001 - it must end the run, not only the beat
+                self.host.crash(error)
+                return
             if self.options.duration_s and time.monotonic() - began >= self.options.duration_s:
                 self.stop()
 

@@ -383,6 +383,20 @@ def test_a_recorder_without_its_thread_is_an_error(tmp_path: Path) -> None:
         recorder.close()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_lines_that_the_disk_does_not_take_are_told(tmp_path: Path) -> None:
+    recorder = LineRecorder(tmp_path, DESCRIPTION)
+    recorder._file.close()
+    recorder._file = gzip.open("/dev/full", "wb")  # noqa: SIM115
+    recorder.tap(frame(b"{}", 1))
+    recorder._flushed = 0
+    with pytest.raises(CwtsError, match="the recording stopped: No space left on device"):
+        recorder.tick()
+    recorder.tap(frame(b"{}", 1))
+    with pytest.raises(CwtsError, match="the recording stopped: No space left on device"):
+        recorder.close()
+
+
 def test_no_recording_where_nothing_can_be_written(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
