@@ -69,7 +69,7 @@ class Options:
 def endpoint_options(exchange: str, simulate: str | None, changes: Sequence[str]) -> dict[str, str]:
     """The addresses that `--simulate URL` and `--endpoint [KIND=]URL` ask for. Raises InputError."""
     found: dict[str, str] = {}
-    if simulate:
+    if simulate is not None:
         moved(exchange, simulate)  # what is wrong with it is told as it was typed
         found |= moved(exchange, f"{simulate.rstrip('/')}/{exchange}")
     for change in changes:
@@ -210,7 +210,7 @@ class Live:
         options = self.options
         exchange, endpoints = options.exchange, self.session.endpoints
         symbol = symbol.upper()
-        if options.instruments:
+        if options.instruments is not None:
             instrument = load_instrument(options.instruments, exchange, symbol)
         else:
             status, answer = self._get(instruments_url(exchange, endpoints, symbol))
