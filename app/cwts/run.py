@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,7 +237,7 @@ class Live:
         while True:
             try:
                 status, body, retry_ns = fetch(url, self.context)
-            except OSError as error:
+            except (OSError, ValueError, HTTPException) as error:  # ValueError: no host has such a name
                 raise self._error(error, url) from error
             if status not in (418, 429):
                 return status, body

@@ -262,6 +262,10 @@ def test_the_dashboard_and_its_keys() -> None:
         (("--exchange", "binance", "--symbol", "BTCUSDT", "--simulate", ""), 2, "an address like"),
         (("--exchange", "binance", "--symbol", "BTCUSDT", "--ca", ""), 2, "no certificates"),
         (("--exchange", "okx", "--symbol", "X", "--instruments", ""), 2, "Is a directory"),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--simulate", "ws://[::1"), 2, "an address like"),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--simulate", "ws://a..b"), 1, "a..b: "),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--simulate", "ws://bad host:90"), 2, "an address like"),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--endpoint", "ws://[1"), 2, "an address like"),
         (("--exchange", "binance",), 2, "required"),
     ],
 )  # fmt: skip
