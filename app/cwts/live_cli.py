@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from cwts.arguments import at_least, capital, port, replicas, whole
 from cwts.errors import CwtsError, InputError
@@ -40,6 +41,7 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
 
     export = commands.add_parser("export", help="turn a recording of frames into lines '<recv_ns> <raw json>'")
     export.add_argument("recording", type=Path, metavar="RECORDING", help="a .cwts file, or a folder of them")
+    export.add_argument("--exchange", default="", help="which exchange's instrument of a folder")
     export.add_argument("--symbol", default="", help="which instrument of a folder")
     export.add_argument("--out", type=Path, metavar="FILE", help="gzipped where it ends in .gz; else to the terminal")
     export.set_defaults(run=_export)
@@ -138,23 +140,39 @@ def _tell(result: dict[str, Any], as_json: bool) -> None:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from cwts.recorder import FrameRecording, export, is_frames
+    from cwts.recorder import export, is_frames, parts
 
     if args.recording.is_file():
         with args.recording.open("rb") as file:
             if not is_frames(file.read(16)):
                 raise InputError(f"{args.recording}: not a recording of frames")
-    target: BinaryIO
     if args.out is None:
         target = sys.stdout.buffer
-        export(args.recording, args.symbol, target)
+        export(args.recording, target, args.exchange, args.symbol)
         target.flush()
         return 0
-    recording = FrameRecording(args.recording)
-    recording.describe(args.symbol)  # so that nothing is overwritten for nothing
     try:
-        with gzip.open(args.out, "wb") if args.out.suffix == ".gz" else args.out.open("wb") as target:
-            count = export(args.recording, args.symbol, target)
+        out = args.out.resolve()
+        if out.exists():
+            for part in parts(args.recording):
+                if part.exists() and out.samefile(part):
+                    raise InputError(f"{args.out}: this is the recording itself")
+        # What is there stays until all of it is written; a device or a pipe cannot be replaced.
+        replaces = out.is_file() or not out.exists()
+        path = out.with_name(f".{out.name}.{os.getpid()}.part") if replaces else out
+        try:
+            with path.open("xb" if replaces else "wb") as file:
+                if out.suffix == ".gz":
+                    with gzip.GzipFile(out.name, "wb", fileobj=file) as packed:
+                        count = export(args.recording, packed, args.exchange, args.symbol)
+                else:
+                    count = export(args.recording, file, args.exchange, args.symbol)
+            if replaces:
+                path.replace(out)
+        except BaseException:
+            if replaces:
+                path.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise InputError(f"{args.out}: {error.strerror or error}") from error
     print(f"{count:,} messages written to {args.out}")

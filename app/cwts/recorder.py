@@ -10,12 +10,14 @@ followed by an independent zstd frame (the group's content), so that `zstd -d` g
 The first group is the description: exchange, symbol, instrument, and the engine's configuration, so that a replay is
 the same run. In a file that goes on where another ended, the second group is the engine's block as it was there: such
 a file can be replayed alone; a replay of the whole folder passes over it. A group is written by one `write`; a tail
-that a crash tore fails its lengths or CRC and is cut at the next start.
+that a crash tore fails its lengths or CRC and is cut at the next start. A file is locked (`flock`) while it is
+written, so that another start in the same folder leaves it alone.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import json
 import os
@@ -34,6 +36,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from cwts import __version__
 from cwts.errors import CwtsError, InputError
 from cwts.instruments import Instrument
+
+try:
+    import fcntl
+except ImportError:  # Windows, Pyodide
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,6 +76,10 @@ class Description:
     settings: dict[str, Any]
     started_ns: int
     version: str = __version__
+
+    def of(self, exchange: str, symbol: str) -> bool:
+        """Whether this is the instrument; an empty name fits any."""
+        return exchange in ("", self.exchange) and symbol.upper() in ("", self.symbol)
 
     def to_json(self) -> bytes:
         """As it lies in the file."""
@@ -156,6 +167,7 @@ def check(path: Path) -> Check:
     count = frames = good = first = last = 0
     try:
         with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size  # before reading: what is written meanwhile is not torn
             for group in groups(file):
                 count += 1
                 good = group.end
@@ -163,26 +175,45 @@ def check(path: Path) -> Check:
                     frames += group.count
                     first = first or group.first_ns
                     last = group.last_ns
-            size = path.stat().st_size
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    return Check(count, frames, good, size - good, first, last)
+    return Check(count, frames, good, max(0, size - good), first, last)
 
 
 def repair(folder: Path) -> list[str]:
-    """Cuts the torn tails that a crash left in a folder; one line about each."""
+    """Cuts the torn tails that a crash left in a folder; one line about each. Raises InputError.
+
+    A file that someone is still writing is left alone: what looks torn is a group on its way.
+    """
     lines = []
     for path in sorted(folder.glob(f"*{SUFFIX}")):
-        found = check(path)
-        if not found.torn_bytes:
-            continue
-        if found.groups == 0:
-            lines.append(f"{path.name}: nothing in it is whole; left as it is")
-            continue
-        with path.open("r+b") as file:
-            file.truncate(found.good_bytes)
+        try:
+            with path.open("rb") as file:
+                if not _lock(file, wait=False):
+                    continue
+                found = check(path)
+                if not found.torn_bytes:
+                    continue
+                if found.groups == 0:
+                    lines.append(f"{path.name}: nothing in it is whole; left as it is")
+                    continue
+                os.truncate(path, found.good_bytes)
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror or error}") from error
         lines.append(f"{path.name}: a torn tail of {found.torn_bytes:,} bytes was cut; {found.frames:,} frames remain")
     return lines
+
+
+def _lock(file: BinaryIO, *, wait: bool) -> bool:
+    """Locks a file until it is closed. False where someone else holds it; True too where there are no locks."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            pass
+    return True
 
 
 def parts(path: Path) -> list[Path]:
@@ -217,32 +248,43 @@ class FrameRecording:
             data = bytes(self._source)
             yield self.name, io.BytesIO(data), len(data)
 
-    def describe(self, symbol: str = "") -> Description:
-        """The description, of `symbol` where a folder holds several. Raises InputError."""
+    def instruments(self) -> list[tuple[str, str]]:
+        """Exchange and symbol of each instrument in it. Raises InputError."""
+        found = set()
+        for name, file, _ in self._files():
+            first = next(groups(file), None)
+            if first is not None and first.kind == DESCRIPTION:
+                description = Description.from_json(first.data, name)
+                found.add((description.exchange, description.symbol))
+        return sorted(found)
+
+    def describe(self, exchange: str = "", symbol: str = "") -> Description:
+        """The description, of an instrument where a folder holds several. Raises InputError."""
         for name, file, _ in self._files():
             for group in groups(file):
                 if group.kind != DESCRIPTION:
                     break
                 found = Description.from_json(group.data, name)
-                if not symbol or found.symbol == symbol.upper():
+                if found.of(exchange, symbol):
                     return found
                 break
-        raise InputError(f"{self.name}: {'no recording of ' + symbol.upper() if symbol else 'no description'} in it")
+        wanted = " ".join(filter(None, (exchange, symbol.upper())))
+        raise InputError(f"{self.name}: {'no recording of ' + wanted if wanted else 'no description'} in it")
 
-    def state(self, symbol: str = "") -> bytes | None:
+    def state(self, exchange: str = "", symbol: str = "") -> bytes | None:
         """The engine's block where the recording begins, if it begins where another file ended."""
         for name, file, _ in self._files():
             ours = False
             for group in groups(file):
                 if group.kind == DESCRIPTION:
-                    ours = not symbol or Description.from_json(group.data, name).symbol == symbol.upper()
+                    ours = Description.from_json(group.data, name).of(exchange, symbol)
                 elif ours:
                     return group.data if group.kind == STATE else None
                 if not ours:
                     break
         return None
 
-    def batches(self, symbol: str = "") -> Iterator[bytearray]:
+    def batches(self, exchange: str = "", symbol: str = "") -> Iterator[bytearray]:
         """The frames as they were fed, group by group."""
         self.torn_bytes = 0
         for name, file, size in self._files():
@@ -250,7 +292,7 @@ class FrameRecording:
             for group in groups(file):
                 end = group.end
                 if group.kind == DESCRIPTION:
-                    ours = not symbol or Description.from_json(group.data, name).symbol == symbol.upper()
+                    ours = Description.from_json(group.data, name).of(exchange, symbol)
                 elif group.kind == FRAMES and ours:
                     yield bytearray(group.data)
                 if not ours:
@@ -328,7 +370,7 @@ class Recorder:
         if self._due and not self._turning and self._state is not None:
             self._turning = True
             self.flush()
-            if self._thread.is_alive():
+            if self._alive():
                 self._queue.put((STATE, self._state()))
         if not self._pending:
             self._since = time.monotonic()
@@ -348,20 +390,30 @@ class Recorder:
         group, self._pending = bytes(self._pending), bytearray()
         if self._queue.full():
             self.waits += 1
-        if self._thread.is_alive():
+        if self._alive():
             self._queue.put((FRAMES, group))
 
     def close(self) -> None:
         """Writes everything and closes the file. Raises CwtsError where something could not be written."""
         self.flush()
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
         if self._file is not None:
-            self._file.close()
-            self._file = None
+            if self._alive():
+                self._queue.put(None)
+                self._thread.join()
+            file, self._file = self._file, None
+            try:
+                file.close()
+            except OSError as error:
+                self.error = self.error or _stopped(self.folder, error)
         if self.error:
             raise CwtsError(self.error)
+
+    def _alive(self) -> bool:
+        """Whether the thread is there to write; it is an error if not."""
+        if alive := self._thread.is_alive():
+            return alive
+        self.error = self.error or f"{self.folder}: the recording stopped"
+        return False
 
     # -- the thread -------------------------------------------------------------------------------------------------
 
@@ -384,8 +436,8 @@ class Recorder:
                     os.fsync(self._file.fileno())
             if self._file is not None:
                 os.fsync(self._file.fileno())
-        except OSError as error:
-            self.error = f"{self.folder}: the recording stopped: {error.strerror or error}"
+        except Exception as error:  # noqa: BLE001 - whatever it dies of, a run must not go on unrecorded
+            self.error = _stopped(self.folder, error)
             while self._queue.get() is not None:  # so that nobody waits for us for ever
                 pass
 
@@ -398,7 +450,9 @@ class Recorder:
         number = len(self.files)
         while (path := self.folder / f"{name}-{stamp}-{number:04}{SUFFIX}").exists():
             number += 1
-        self._file = path.open("xb", buffering=0)
+        # Whatever happens to the file meanwhile, a group goes to its end and leaves no hole.
+        self._file = open(path, "xb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_APPEND, 0o666))  # noqa: SIM115
+        _lock(self._file, wait=True)
         self.files.append(path)
         self._opened = self._synced = time.monotonic()
         self._file_size = 0
@@ -442,39 +496,64 @@ class LineRecorder:
             self._file = gzip.open(self.files[0], "xb", compresslevel=6)  # noqa: SIM115 - closed by close()
         except OSError as error:
             raise InputError(f"{folder}: recordings cannot be written there ({error.strerror or error})") from error
+        self._folder = folder
         self.written_frames = 0
         self.written_bytes = 0
         self.waits = 0
         self._flushed = time.monotonic()
 
     def tap(self, batch: memoryview | bytes | bytearray) -> None:
-        """Takes a batch of frames."""
-        for found in lines(iter([bytearray(batch)])):
-            for line in found:
-                self.written_frames += 1
-                self.written_bytes += self._file.write(line + b"\n")
+        """Takes a batch of frames. Raises CwtsError."""
+        with self._told():
+            for found in lines(iter([bytearray(batch)])):
+                for line in found:
+                    self.written_frames += 1
+                    self.written_bytes += self._file.write(line + b"\n")
 
     def tick(self) -> None:
-        """Lets what is a second old reach the disk."""
+        """Lets what is a second old reach the disk. Raises CwtsError."""
         if time.monotonic() - self._flushed > GROUP_S:
             self._flushed = time.monotonic()
-            self._file.flush(zlib.Z_SYNC_FLUSH)
+            with self._told():
+                self._file.flush(zlib.Z_SYNC_FLUSH)
 
     def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+        """Closes the file. Raises CwtsError."""
+        with self._told():
+            self._file.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """A disk that does not take it is one line."""
+        try:
+            yield
+        except OSError as error:
+            raise CwtsError(_stopped(self._folder, error)) from error
 
 
-def export(source: Path, symbol: str, target: BinaryIO) -> int:
-    """Writes a recording of frames as lines `<recv_ns> <raw json>`; returns how many. Raises InputError."""
+def export(source: Path, target: BinaryIO | gzip.GzipFile, exchange: str = "", symbol: str = "") -> int:
+    """Writes a recording of frames as lines `<recv_ns> <raw json>`; returns how many.
+
+    Raises InputError, also where a folder holds several instruments that `exchange` and `symbol` fit.
+    """
     recording = FrameRecording(source)
-    recording.describe(symbol)
+    recording.describe(exchange, symbol)
+    fitting = [
+        pair for pair in recording.instruments() if exchange in ("", pair[0]) and symbol.upper() in ("", pair[1])
+    ]
+    if len(fitting) > 1:
+        raise InputError(f"{source}: which of {', '.join(map(' '.join, fitting))}? Say --exchange and --symbol")
     count = 0
-    for found in lines(recording.batches(symbol)):
+    for found in lines(recording.batches(exchange, symbol)):
         for line in found:
             target.write(line + b"\n")
             count += 1
     return count
+
+
+def _stopped(folder: Path, error: Exception) -> str:
+    why = (error.strerror or error) if isinstance(error, OSError) else f"{type(error).__name__} {error}".strip()
+    return f"{folder}: the recording stopped: {why}"
 
 
 def _span(data: bytes) -> tuple[int, int, int]:

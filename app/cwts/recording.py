@@ -82,7 +82,7 @@ class Recording:
         self.bytes_read = 0  # compressed, in the newest pass: for progress
         self.bytes_total = len(source) if isinstance(source, bytes | memoryview) else 0
         self.torn_bytes = 0  # of a recording of frames: what a crash left at its end
-        self._symbol = ""
+        self._instrument = "", ""  # exchange and symbol, of a recording of frames
 
     # -- recordings of frames, see cwts.recorder --------------------------------------------------------------------
 
@@ -103,17 +103,17 @@ class Recording:
         frames = self._as_frames()
         if frames is None:
             return None
-        any_of_it = frames.describe()
-        if any_of_it.exchange != exchange:
-            raise InputError(f"{self.name}: this is no recording of {exchange}: it is one of {any_of_it.exchange}")
-        found = frames.describe(symbol)
-        self._symbol = found.symbol
+        there = frames.describe().exchange
+        if exchange not in {there, *(each for each, _ in frames.instruments())}:
+            raise InputError(f"{self.name}: this is no recording of {exchange}: it is one of {there}")
+        found = frames.describe(exchange, symbol)
+        self._instrument = found.exchange, found.symbol
         return found
 
     def state(self) -> bytes | None:
         """The engine's block where a recording of frames begins, if it goes on where another file ended."""
         frames = self._as_frames()
-        return frames.state(self._symbol) if frames is not None else None
+        return frames.state(*self._instrument) if frames is not None else None
 
     # -- bytes ------------------------------------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ class Recording:
         """Lists of lines, without their ends. A line longer than `max_line` is counted and never held whole."""
         self.malformed = 0
         if frames := self._as_frames():
-            yield from frame_lines(frames.batches(self._symbol))
+            yield from frame_lines(frames.batches(*self._instrument))
             self.torn_bytes = frames.torn_bytes
             return
         rest = b""
@@ -242,7 +242,7 @@ class Recording:
     def batches(self, *, stream: int = 0) -> Iterator[bytearray]:
         """Frames laid end to end, about a megabyte at a time; ready for `Engine.feed`."""
         if frames := self._as_frames():
-            yield from frames.batches(self._symbol)
+            yield from frames.batches(*self._instrument)
             return
         pack, padding = FRAME.pack, _PADDING
         for lines in self._lines():

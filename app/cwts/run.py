@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,7 @@ class Options:
 def endpoint_options(exchange: str, simulate: str | None, changes: Sequence[str]) -> dict[str, str]:
     """The addresses that `--simulate URL` and `--endpoint [KIND=]URL` ask for. Raises InputError."""
     found: dict[str, str] = {}
-    if simulate:
+    if simulate is not None:
         moved(exchange, simulate)  # what is wrong with it is told as it was typed
         found |= moved(exchange, f"{simulate.rstrip('/')}/{exchange}")
     for change in changes:
@@ -152,9 +153,19 @@ class Live:
                 if self.metrics is not None:
                     await self.metrics.stop()
         finally:
-            for line in self.lines:
-                if line.recorder is not None:
+            self._close_recorders()
+
+    def _close_recorders(self) -> None:
+        """Closes all, also where one cannot be. Raises the first one's CwtsError."""
+        errors = []
+        for line in self.lines:
+            if line.recorder is not None:
+                try:
                     line.recorder.close()
+                except CwtsError as error:
+                    errors.append(error)
+        if errors:
+            raise errors[0]
 
     def stop(self) -> None:
         """Ends the run cleanly: what came is fed and written."""
@@ -175,16 +186,21 @@ class Live:
             self.log("info", "resumed")
 
     async def _beat(self) -> None:
+        assert self.host is not None
         began = time.monotonic()
         while True:
             await asyncio.sleep(0.25)
-            for line in self.lines:
-                if line.recorder is not None:
-                    line.recorder.tick()
-                    if isinstance(line.recorder, Recorder) and line.recorder.error and self.host is not None:
-                        self.host.crash(CwtsError(line.recorder.error))
-            if self.show is not None:
-                self.show()
+            try:
+                for line in self.lines:
+                    if line.recorder is not None:
+                        line.recorder.tick()
+                        if isinstance(line.recorder, Recorder) and line.recorder.error:
+                            raise CwtsError(line.recorder.error)
+                if self.show is not None:
+                    self.show()
+            except Exception as error:  # noqa: BLE001 - it must end the run, not only the beat
+                self.host.crash(error)
+                return
             if self.options.duration_s and time.monotonic() - began >= self.options.duration_s:
                 self.stop()
 
@@ -195,7 +211,7 @@ class Live:
         options = self.options
         exchange, endpoints = options.exchange, self.session.endpoints
         symbol = symbol.upper()
-        if options.instruments:
+        if options.instruments is not None:
             instrument = load_instrument(options.instruments, exchange, symbol)
         else:
             status, answer = self._get(instruments_url(exchange, endpoints, symbol))
@@ -221,7 +237,7 @@ class Live:
         while True:
             try:
                 status, body, retry_ns = fetch(url, self.context)
-            except OSError as error:
+            except (OSError, ValueError, HTTPException) as error:  # ValueError: no host has such a name
                 raise self._error(error, url) from error
             if status not in (418, 429):
                 return status, body

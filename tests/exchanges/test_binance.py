@@ -622,13 +622,22 @@ def test_another_host_with_the_same_paths() -> None:
         "api": "ws://127.0.0.1:9000/binance-usdm/ws-fapi/v1",
         "rest": "http://127.0.0.1:9000/binance-usdm",
     }
+    assert moved("okx", "ws://[::1]:9000")["rest"] == "http://[::1]:9000"
     assert moved("okx", "https://my.okx.com")["public"] == "wss://my.okx.com/ws/v5/public"
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:9000", "ftp://x", "ws://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "127.0.0.1:9000", "ftp://x", "ws://", "ws://[::1", "ws://[1", "ws://bad host:90", "ws://x:port", "ws://x:0",
+        "ws://x\n", "ws://x/?a=b", "ws://x#a",
+    ],
+)  # fmt: skip
 def test_no_address(url: str) -> None:
     with pytest.raises(InputError, match="an address"):
         moved("binance", url)
+    with pytest.raises(InputError, match="an address"):
+        endpoints_of("binance", {"stream": url})
 
 
 def test_unknown_endpoint() -> None:

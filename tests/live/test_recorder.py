@@ -11,13 +11,13 @@ import sys
 import time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 
-from cwts import browser
+from cwts import browser, cli
 from cwts.config import Settings, build_config
-from cwts.errors import InputError
+from cwts.errors import CwtsError, InputError
 from cwts.instruments import guess_instrument
 from cwts.kernel import Engine
 from cwts.networks import command_frames
@@ -25,6 +25,7 @@ from cwts.recorder import (
     FRAMES,
     Description,
     FrameRecording,
+    Group,
     LineRecorder,
     Recorder,
     check,
@@ -36,6 +37,9 @@ from cwts.recorder import (
 from cwts.recording import Recording
 from cwts.replay import prepare, replay
 from market import frame, lines_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 INSTRUMENT = guess_instrument("binance", "BTCUSDT", 2, 8)
 DESCRIPTION = Description("binance", "BTCUSDT", INSTRUMENT, build_config(INSTRUMENT, Settings()), {}, 1)
@@ -92,9 +96,9 @@ def test_files_rotate_and_a_folder_is_one_recording(tmp_path: Path, data: Path) 
         recorder.tap(batch)
     recorder.close()
     assert len(recorder.files) > 3
-    assert b"".join(FrameRecording(tmp_path).batches("BTCUSDT")) == b"".join(batches)
+    assert b"".join(FrameRecording(tmp_path).batches("binance", "BTCUSDT")) == b"".join(batches)
     with pytest.raises(InputError, match="no recording of ETHUSDT"):
-        FrameRecording(tmp_path).describe("ETHUSDT")
+        FrameRecording(tmp_path).describe(symbol="ETHUSDT")
 
 
 @pytest.mark.native
@@ -191,6 +195,46 @@ def test_every_torn_tail_is_cut(tmp_path: Path, data: Path) -> None:
         assert repair(folder) == []
 
 
+def test_a_file_that_is_still_written_is_not_cut(tmp_path: Path) -> None:
+    """A second run starts in the same folder while the first one's newest group is on its way to the disk."""
+    recorder = Recorder(tmp_path, DESCRIPTION)
+    recorder.tap(frame(b"1", 1))
+    written(recorder, 1)
+    with recorder.files[0].open("ab") as half:
+        half.write(recorder.files[0].read_bytes()[:30])
+    size = recorder.files[0].stat().st_size
+    assert repair(tmp_path) == []
+    assert recorder.files[0].stat().st_size == size
+    recorder.close()
+    assert "a torn tail of 30 bytes was cut; 1 frames remain" in repair(tmp_path)[0]
+
+
+def test_what_is_written_while_a_file_is_checked_is_not_torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And if the file is cut all the same (no locks there), later groups follow what is left without a hole."""
+    monkeypatch.setattr("cwts.recorder.fcntl", None, raising=False)
+    recorder = Recorder(tmp_path, DESCRIPTION)
+    path = recorder.files[0]
+    recorder.tap(frame(b"1", 1))
+    written(recorder, 1)
+
+    def slow(file: BinaryIO) -> Iterator[Group]:
+        yield from groups(file)
+        recorder.tap(frame(b"2", 2))
+        written(recorder, recorder.written_frames + 1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cwts.recorder.groups", slow)
+        assert repair(tmp_path) == []
+    kept = check(path)
+    assert kept.frames == 2
+    with path.open("ab") as half:
+        half.write(path.read_bytes()[:30])
+    assert "30 bytes" in repair(tmp_path)[0]
+    recorder.tap(frame(b"3", 3))
+    recorder.close()
+    assert b"".join(FrameRecording(path).batches()) == b"".join(frame(b"%d" % n, n) for n in (1, 2, 3))
+
+
 @pytest.mark.native
 def test_a_damaged_group_ends_the_recording(tmp_path: Path, data: Path) -> None:
     recorder = Recorder(tmp_path, DESCRIPTION, group_bytes=3000)
@@ -221,7 +265,7 @@ def test_a_replay_is_the_run_that_was_recorded(tmp_path: Path, data: Path) -> No
     assert found["block_sha256"] == wanted["block_sha256"]
     with pytest.raises(InputError, match="it is one of binance"):
         prepare(again, "okx", "BTC-USDT")
-    with pytest.raises(InputError, match="no recording of ETHUSDT"):
+    with pytest.raises(InputError, match="no recording of binance ETHUSDT"):
         prepare(again, "binance", "ETHUSDT")
 
 
@@ -236,6 +280,121 @@ def test_lines_out_and_in(tmp_path: Path, data: Path) -> None:
     with gzip.open(recorder.files[0]) as file:
         assert file.read() == b"".join(b"%d %s\n" % pair for pair in source)
     assert sum(len(found) for found in lines(iter([bytearray(frame(b"{}")), bytearray(frame(b"", kind=1))]))) == 1
+
+
+def exported(*arguments: object) -> int:
+    return cli.main(["export", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("out", ["recording", "link", "hard.gz"])
+def test_a_recording_is_not_exported_onto_itself(tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]) -> None:
+    recorder = Recorder(tmp_path, DESCRIPTION)
+    recorder.tap(frame(b"{}", 1))
+    recorder.close()
+    (path,) = recorder.files
+    before = path.read_bytes()
+    (tmp_path / "link").symlink_to(path)
+    (tmp_path / "hard.gz").hardlink_to(path)
+    target = path if out == "recording" else tmp_path / out
+    for source in (path, tmp_path):
+        assert exported(source, "--out", target) == 2
+        assert "this is the recording itself" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.native
+def test_two_exchanges_symbols_of_one_name_stay_apart(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Spot and futures BTCUSDT in one folder: each replays as if it were alone."""
+    wanted = {}
+    for exchange, name in (("binance", "spot"), ("binance-usdm", "usdm")):
+        source = Recording(str(data / f"binance-{name}-btcusdt-20240808.gz"))
+        setup = prepare(source, exchange, "BTCUSDT")
+        description = Description(exchange, "BTCUSDT", setup.instrument, setup.config, {}, 1)
+        recorder = Recorder(tmp_path, description, state=exchange.encode, file_bytes=20_000, group_bytes=20_000)
+        recorder.tap(command_frames(setup.start, setup.survey.first_ns))
+        for i, batch in enumerate(source.batches()):
+            recorder.tap(batch)
+            written(recorder, i + 1)
+        recorder.close()
+        wanted[exchange] = replay(source, setup)["block_sha256"], b"".join(source.batches())
+    for exchange, (block, batches) in wanted.items():
+        recording = Recording(str(tmp_path))
+        assert replay(recording, prepare(recording, exchange, "BTCUSDT"))["block_sha256"] == block
+        frames = FrameRecording(tmp_path)
+        assert frames.describe(exchange, "BTCUSDT").exchange == exchange
+        assert b"".join(frames.batches(exchange, "BTCUSDT")).endswith(batches)
+        out = tmp_path / f"{exchange}.gz"
+        assert exported(tmp_path, "--exchange", exchange, "--out", out) == 0
+        assert b"".join(Recording(str(out)).batches()) == batches
+    capsys.readouterr()
+    for more in ([], ["--symbol", "btcusdt"]):
+        assert exported(tmp_path, *more, "--out", tmp_path / "none.gz") == 2
+        error = capsys.readouterr().err
+        assert "which of binance BTCUSDT, binance-usdm BTCUSDT? Say --exchange and --symbol" in error
+    assert not (tmp_path / "none.gz").exists()
+    for path in tmp_path.glob("binance-btcusdt-*"):
+        path.unlink()
+    with pytest.raises(InputError, match="no recording of binance: it is one of binance-usdm"):
+        prepare(Recording(str(tmp_path)), "binance", "BTCUSDT")
+
+
+def test_an_export_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(tmp_path / "a", DESCRIPTION)
+    recorder.tap(frame(b"{}", 1))
+    recorder.close()
+    out = tmp_path / "lines.gz"
+    assert exported(tmp_path / "a", "--out", out) == 0
+    before = out.read_bytes()
+    assert gzip.decompress(before) == b"1 {}\n"
+
+    def full(batches: object) -> Iterator[list[bytes]]:
+        del batches
+        yield [b"2 {}"]
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cwts.recorder.lines", full)
+    assert exported(tmp_path / "a", "--out", out) == 2
+    assert out.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "lines.gz"]
+
+
+def test_whatever_a_recording_dies_of_is_told(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, DESCRIPTION, group_bytes=1)
+
+    def out_of_memory(data: bytes) -> bytes:
+        raise MemoryError(len(data))
+
+    recorder._pack = out_of_memory
+    for ns in range(200):
+        recorder.tap(frame(b"{}", ns))
+    with pytest.raises(CwtsError, match="the recording stopped: MemoryError"):
+        recorder.close()
+
+
+def test_a_recorder_without_its_thread_is_an_error(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, DESCRIPTION, group_bytes=1)
+    recorder._queue.put(None)
+    recorder._thread.join()
+    recorder.tap(frame(b"{}", 1))
+    assert recorder.error.endswith("the recording stopped")
+    with pytest.raises(CwtsError, match="the recording stopped"):
+        recorder.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_lines_that_the_disk_does_not_take_are_told(tmp_path: Path) -> None:
+    recorder = LineRecorder(tmp_path, DESCRIPTION)
+    recorder._file.close()
+    recorder._file = gzip.open("/dev/full", "wb")  # noqa: SIM115
+    recorder.tap(frame(b"{}", 1))
+    recorder._flushed = 0
+    with pytest.raises(CwtsError, match="the recording stopped: No space left on device"):
+        recorder.tick()
+    recorder.tap(frame(b"{}", 1))
+    with pytest.raises(CwtsError, match="the recording stopped: No space left on device"):
+        recorder.close()
 
 
 def test_no_recording_where_nothing_can_be_written(tmp_path: Path) -> None:

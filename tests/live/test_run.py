@@ -20,10 +20,12 @@ import pytest
 pytest.importorskip("picows", reason="sockets are not to be had here")
 pytest.importorskip("aiohttp", reason="the simulated exchange needs it")
 
+from cwts.errors import CwtsError
 from cwts.kernel import Engine
 from cwts.metrics import ask_health
-from cwts.recorder import FrameRecording
+from cwts.recorder import FrameRecording, Recorder, check
 from cwts.recorder import lines as frame_lines
+from cwts.run import Live, Options, endpoint_options
 from cwts.simulator import Simulator
 from market import lines_of
 
@@ -154,10 +156,10 @@ def test_liquidations_of_two_symbols_in_one_message_reach_both_engines(tmp_path:
     came: dict[str, list[bytes]] = {}
     for symbol in symbols:
         recording = FrameRecording(tmp_path / "out")
-        engine = Engine(recording.describe(symbol).config)
-        for batch in recording.batches(symbol):
+        engine = Engine(recording.describe(symbol=symbol).config)
+        for batch in recording.batches(symbol=symbol):
             engine.feed(batch)
-        fed = [line for found in frame_lines(recording.batches(symbol)) for line in found]
+        fed = [line for found in frame_lines(recording.batches(symbol=symbol)) for line in found]
         came[symbol] = [line.split(b" ", 1)[1] for line in fed if b'"liquidation-orders"' in line]
         assert int(engine.view["counters"]["liquidations"]) == len(came[symbol])
     first, second = came.values()
@@ -257,6 +259,13 @@ def test_the_dashboard_and_its_keys() -> None:
         (("--exchange", "binance", "--symbol", ""), 2, "a symbol is empty"),
         (("--exchange", "binance", "--symbol", "X", "--symbol", "x"), 2, "named twice"),
         (("--exchange", "okx", "--symbol", "X", "--instruments", "/nonexistent"), 2, "No such file"),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--simulate", ""), 2, "an address like"),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--ca", ""), 2, "no certificates"),
+        (("--exchange", "okx", "--symbol", "X", "--instruments", ""), 2, "Is a directory"),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--simulate", "ws://[::1"), 2, "an address like"),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--simulate", "ws://a..b"), 1, "a..b: "),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--simulate", "ws://bad host:90"), 2, "an address like"),
+        (("--exchange", "binance", "--symbol", "BTCUSDT", "--endpoint", "ws://[1"), 2, "an address like"),
         (("--exchange", "binance",), 2, "required"),
     ],
 )  # fmt: skip
@@ -364,6 +373,56 @@ def test_tls(tmp_path: Path) -> None:
             code, _, error = await end_of(await start(*arguments, *plain))
             assert code == 1
             assert error.count("\n") == 1
+
+    asyncio.run(main())
+
+
+WAIT_S = 60
+
+
+async def two_okx(sim: Simulator, folder: Path) -> tuple[Live, asyncio.Task[None]]:
+    """A run of two instruments that is recorded, when it has got something."""
+    endpoints = endpoint_options("okx", f"ws://127.0.0.1:{sim.port}", [])
+    symbols = ("BTC-USDT", "UNI-USD-SWAP")
+    live = Live(Options("okx", symbols, endpoints=endpoints, record=folder), lambda *_: None)
+    task = asyncio.create_task(live.run())
+    while not task.done() and (len(live.lines) < 2 or not all(line.sink.synced for line in live.lines)):  # noqa: ASYNC110 - a live run has no event for it
+        await asyncio.sleep(0.02)
+    return live, task
+
+
+def test_a_recording_that_fails_costs_the_other_one_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Simulator([OKX], speed=4.0, start="first") as sim:
+            live, task = await two_okx(sim, tmp_path)
+            first, second = (line.recorder for line in live.lines)
+            assert isinstance(first, Recorder)
+            assert isinstance(second, Recorder)
+            first.error = "the disk of the first is full"
+            with pytest.raises(CwtsError, match="the disk of the first is full"):
+                await asyncio.wait_for(task, 60)
+            assert check(second.files[0]).frames == live.lines[1].sink.frames > 0
+
+    asyncio.run(main())
+
+
+def test_what_fails_in_the_beat_ends_the_run(tmp_path: Path) -> None:
+    """Else nothing would end it: not the duration, not a full disk."""
+
+    async def main() -> None:
+        async with Simulator([OKX], speed=4.0, start="first") as sim:
+            live, task = await two_okx(sim, tmp_path)
+
+            def show() -> None:
+                raise ZeroDivisionError("a defect of ours")
+
+            live.show = show
+            await asyncio.wait({task}, timeout=WAIT_S)
+            assert task.done()
+            assert isinstance(task.exception(), ZeroDivisionError)
+            assert [check(line.recorder.files[0]).frames for line in live.lines if line.recorder] == [
+                line.sink.frames for line in live.lines
+            ]
 
     asyncio.run(main())
 

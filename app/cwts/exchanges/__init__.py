@@ -66,8 +66,8 @@ def endpoints_of(exchange: str, changed: Endpoints | None = None) -> dict[str, s
 
 def moved(exchange: str, base: str) -> dict[str, str]:
     """All addresses of an exchange on another host with the same paths: `ws://127.0.0.1:9000`. Raises InputError."""
-    parts = urlsplit(base)
-    if parts.scheme not in ("ws", "wss", "http", "https") or not _has_host(parts):
+    parts = _split(base)
+    if parts is None or parts.scheme not in ("ws", "wss", "http", "https"):
         raise InputError(f"an address like ws://127.0.0.1:9000 is expected, not {base!r}")
     secure = "s" if parts.scheme in ("wss", "https") else ""
     prefix = parts.path.rstrip("/")
@@ -79,17 +79,20 @@ def moved(exchange: str, base: str) -> dict[str, str]:
 
 
 def _check(url: str, scheme: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in (scheme, scheme + "s") or not _has_host(parts):
+    parts = _split(url)
+    if parts is None or parts.scheme not in (scheme, scheme + "s"):
         raise InputError(f"an address that begins with {scheme}:// or {scheme}s:// is expected, not {url!r}")
 
 
-def _has_host(parts: SplitResult) -> bool:
-    """Whether there is a host, and a port that can be one if there is a port."""
+def _split(url: str) -> SplitResult | None:
+    """An address that has a host (and a port that can be one if any), but no query, fragment or blank; else None."""
+    if not url.isprintable() or any(character in " ?#" for character in url):
+        return None
     try:
-        return bool(parts.hostname) and parts.port != 0
+        parts = urlsplit(url)
+        return parts if parts.hostname and parts.port != 0 else None
     except ValueError:
-        return False
+        return None
 
 
 # -- what an instrument is ------------------------------------------------------------------------------------------

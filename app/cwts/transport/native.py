@@ -48,7 +48,7 @@ def clock() -> Callable[[], int]:
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
     """Certificates are always verified; `ca_file` names further authorities. Raises InputError."""
     context = ssl.create_default_context()
-    if ca_file:
+    if ca_file is not None:
         try:
             context.load_verify_locations(ca_file)
         except (OSError, ssl.SSLError) as error:
