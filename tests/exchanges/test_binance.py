@@ -643,18 +643,14 @@ def test_no_address(url: str) -> None:
 @pytest.mark.parametrize(
     ("exchange", "symbol", "text"),
     [
-        ("binance", "BTCUSDT", '{"stream":"btcusdt@trade","data":{"e":"trade","s":"BTCUSDT","t":%s}}' % ("9" * 5000)),
-        ("binance", "BTCUSDT", '{"id":%s,"status":200}' % ("9" * 5000)),
+        ("binance", "BTCUSDT", '{"stream":"btcusdt@trade","data":{"e":"trade","s":"BTCUSDT","t":LONG}}'),
+        ("binance", "BTCUSDT", '{"result":"' + " " * 300 + '","status":200,"id":LONG}'),
         (
             "okx", "BTC-USDT",
-            '{"arg":{"channel":"books","instId":"BTC-USDT"},"action":"update","data":[{"seqId":%s,"prevSeqId":%s}]}'
-            % ("9" * 5000, "9" * 5000),
+            '{"arg":{"channel":"books","instId":"BTC-USDT"},"action":"update","data":[{"seqId":LONG,"prevSeqId":LONG}]}',
         ),
-        (
-            "okx", "BTC-USDT",
-            '{"arg":{"channel":"trades","instId":"BTC-USDT"},"data":[{"tradeId":"%s"}]}' % ("9" * 5000),
-        ),
-        ("okx", "BTC-USDT", '{"arg":{"x":%s},"data":1}' % ("[" * 100_000)),
+        ("okx", "BTC-USDT", '{"arg":{"channel":"trades","instId":"BTC-USDT"},"data":[{"tradeId":"LONG"}]}'),
+        ("okx", "BTC-USDT", '{"arg":{"x":DEEP},"data":1}'),
     ],
 )  # fmt: skip
 def test_numbers_without_end_harm_nothing(exchange: str, symbol: str, text: str) -> None:
@@ -666,7 +662,7 @@ def test_numbers_without_end_harm_nothing(exchange: str, symbol: str, text: str)
         links.append(run._open(SECOND, run._api).number)  # type: ignore[attr-defined]
     for link in links:
         run.opened(2 * SECOND, link)
-        run.message(3 * SECOND, link, text.encode())
+        run.message(3 * SECOND, link, text.replace("LONG", "9" * 5000).replace("DEEP", "[" * 100_000).encode())
     assert not run.failed
 
 
