@@ -9,7 +9,7 @@ import pytest
 
 from cwts.errors import InputError
 from cwts.exchanges import binance, endpoints_of, finer, instrument_of, moved, price_of, session
-from cwts.exchanges.base import DROP, SECOND, Policy
+from cwts.exchanges.base import DROP, SECOND, Open, Policy
 from cwts.instruments import guess_instrument
 from exchanges.script import Script
 
@@ -638,6 +638,32 @@ def test_no_address(url: str) -> None:
         moved("binance", url)
     with pytest.raises(InputError, match="an address"):
         endpoints_of("binance", {"stream": url})
+
+
+@pytest.mark.parametrize(
+    ("exchange", "symbol", "text"),
+    [
+        ("binance", "BTCUSDT", '{"stream":"btcusdt@trade","data":{"e":"trade","s":"BTCUSDT","t":LONG}}'),
+        ("binance", "BTCUSDT", '{"result":"' + " " * 300 + '","status":200,"id":LONG}'),
+        (
+            "okx", "BTC-USDT",
+            '{"arg":{"channel":"books","instId":"BTC-USDT"},"action":"update","data":[{"seqId":LONG,"prevSeqId":LONG}]}',
+        ),
+        ("okx", "BTC-USDT", '{"arg":{"channel":"trades","instId":"BTC-USDT"},"data":[{"tradeId":"LONG"}]}'),
+        ("okx", "BTC-USDT", '{"arg":{"x":DEEP},"data":1}'),
+    ],
+)  # fmt: skip
+def test_numbers_without_end_harm_nothing(exchange: str, symbol: str, text: str) -> None:
+    """On whichever connection they come: the kernel judges them, or they are garbage."""
+    run = session(exchange, [symbol])
+    run.start(SECOND)
+    links = [action.link for action in run.take() if isinstance(action, Open)]
+    if exchange == "binance":
+        links.append(run._open(SECOND, run._api).number)  # type: ignore[attr-defined]
+    for link in links:
+        run.opened(2 * SECOND, link)
+        run.message(3 * SECOND, link, text.replace("LONG", "9" * 5000).replace("DEEP", "[" * 100_000).encode())
+    assert not run.failed
 
 
 def test_unknown_endpoint() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import time
@@ -14,14 +15,22 @@ import pytest
 pytest.importorskip("picows", reason="sockets are not to be had here")
 pytest.importorskip("aiohttp", reason="the simulated exchange needs it")
 
-from cwts.exchanges.base import SECOND
+from cwts.config import Settings, build_config
+from cwts.exchanges import session
+from cwts.exchanges.base import SECOND, Open
+from cwts.instruments import guess_instrument
+from cwts.kernel import Engine, layout
+from cwts.recorder import FRAME
 from cwts.recorder import lines as frame_lines
 from cwts.simulator.faults import Fault
-from cwts.transport.native import retry_after
+from cwts.transport.native import TICK_S, NativeHost, retry_after
+from cwts.transport.sink import Sink
 from live.arena import DATA, FEEDS, HASTY, play
 from market import lines_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from live.arena import Outcome
 
 pytestmark = pytest.mark.native
@@ -128,3 +137,43 @@ def test_a_handshake_is_tried_again_when_the_server_says(exchange: str) -> None:
         if event["what"] == "connected" and event["endpoint"] == endpoint and event["s"] > refused
     ]
     assert again[0] >= refused + 2
+
+
+def test_a_quiet_instrument_gets_time_while_another_is_busy() -> None:
+    """A timer after a second of its own silence: what others bring does not move its clock."""
+    now = [SECOND]
+    run = session("okx", ["BTC-USDT", "ETH-USDT"])
+    quotes = b'{"arg":{"channel":"bbo-tbt","instId":"BTC-USDT"},"data":[]}'
+    taps: tuple[bytearray, bytearray] = bytearray(), bytearray()
+
+    async def main() -> None:
+        config = build_config(guess_instrument("okx", "BTC-USDT", 1, 8), Settings())
+        sinks = [Sink(Engine(config), lambda: now[0], tap=tap.extend) for tap in taps]
+        host = NativeHost(run, sinks, lambda: now[0])
+        run.start(now[0])
+        (link,) = [action.link for action in run.take() if isinstance(action, Open)]
+        run.opened(now[0], link)
+        run.take()
+        ticker = asyncio.create_task(host._tick())
+        for _ in range(20):
+            now[0] += SECOND // 2
+            host.on_message(link, memoryview(quotes))
+            host.flush()
+            await asyncio.sleep(2.5 * TICK_S)
+            assert not ticker.done()
+        ticker.cancel()
+
+    asyncio.run(main())
+    busy, quiet = ([FRAME.unpack_from(tap, at)[3] for at in starts(tap)] for tap in taps)
+    assert busy.count(int(layout.Kind.RAW)) == 20
+    assert int(layout.Kind.TIMER) not in busy
+    assert 5 <= quiet.count(int(layout.Kind.TIMER)) <= 11
+    assert int(layout.Kind.RAW) not in quiet
+
+
+def starts(frames: bytearray) -> Iterator[int]:
+    """Where each frame begins."""
+    at = 0
+    while at < len(frames):
+        yield at
+        at += FRAME.size + (FRAME.unpack_from(frames, at)[1] + 7 & ~7)

@@ -47,10 +47,10 @@ LEADER_SILENT_NS = 2 * SECOND  # after which another connection that is ahead ta
 _BOOKS, _TRADES, _OTHER = 0, 1, 2
 _WHAT = {"books": _BOOKS, "trades": _TRADES, "bbo-tbt": _OTHER}
 _HEAD = b'{"arg":'
-_SEQ = re.compile(rb'"seqId"\s*:\s*(-?[0-9]+)')
-_PREVIOUS = re.compile(rb'"prevSeqId"\s*:\s*(-?[0-9]+)')
+_SEQ = re.compile(rb'"seqId"\s*:\s*(-?[0-9]{1,19})(?![0-9])')  # longer is damaged, and too long for int()
+_PREVIOUS = re.compile(rb'"prevSeqId"\s*:\s*(-?[0-9]{1,19})(?![0-9])')
 _SNAPSHOT = re.compile(rb'"action"\s*:\s*"snapshot"')
-_TRADE_ID = re.compile(rb'"tradeId"\s*:\s*"([0-9]+)"')
+_TRADE_ID = re.compile(rb'"tradeId"\s*:\s*"([0-9]{1,19})"')
 _INSTRUMENT = re.compile(rb'"instId"\s*:\s*"([^"]+)"')
 _ARGUMENT = re.compile(rb'"arg"\s*:\s*(\{[^{}]*\})')
 
@@ -157,7 +157,7 @@ class OkxSession(Session):
             return None
         try:
             argument = json.loads(match[1])
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         instrument, what = self._by_symbol.get(str(argument.get("instId"))), _WHAT.get(str(argument.get("channel")))
         if instrument is None or what is None or b'"event"' in head:

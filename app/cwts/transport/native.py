@@ -198,7 +198,7 @@ class NativeHost:
         self.sinks = sinks
         self.closing: dict[int, str] = {}
         self.messages = 0
-        self.last_ns = 0
+        self._told_ns = [0] * len(sinks)  # when each engine last got a message or a timer
         self._now = now
         self._context = context or tls_context()
         self._on_events = on_events
@@ -271,7 +271,6 @@ class NativeHost:
         """A message came."""
         now = self._now()
         self.messages += 1
-        self.last_ns = now
         for instrument in self.session.message(now, link, payload):
             self._push(now, link, instrument, payload)
         if self.session.actions:
@@ -306,6 +305,7 @@ class NativeHost:
     def _push(self, now: int, link: int, instrument: int, payload: bytes | memoryview) -> None:
         sink = self.sinks[instrument]
         sink.push(now, self._streams.get(link, 0), payload)
+        self._told_ns[instrument] = now
         self._dirty.add(instrument)
         if sink.overflowed and not sink.paused:
             self.session.overflowed(now, instrument)
@@ -396,22 +396,22 @@ class NativeHost:
         now = self._now()
         for instrument in self.session.fetched(now, request, status, body, why, retry_ns=wait):
             self.sinks[instrument].push(now, 14, body)
+            self._told_ns[instrument] = now
             self._dirty.add(instrument)
         self._work()
         self.flush()
 
     async def _tick(self) -> None:
         """Timers: the session's, and time for the engines where no message brings it."""
-        timed = 0
         while True:
             await asyncio.sleep(TICK_S)
             try:
                 now = self._now()
                 self.session.tick(now)
                 self._work()
-                if now - max(timed, self.last_ns) >= TIMER_NS:
-                    timed = now
-                    for index, sink in enumerate(self.sinks):
+                for index, sink in enumerate(self.sinks):
+                    if now - self._told_ns[index] >= TIMER_NS:
+                        self._told_ns[index] = now
                         sink.timer(now)
                         self._dirty.add(index)
                 self.flush()
