@@ -158,7 +158,7 @@ def judge(run: Run, *, draws: int = DRAWS, seed: int = 1) -> dict[str, Any]:
     notes = list(run.setup.notes)
     if rejected:
         notes.append(
-            f"{rejected:,} of {len(run.orders):,} orders were rejected: what was filled is below the minimum notional"
+            f"{rejected:,} of {len(run.orders):,} orders were rejected: they were worth less than the minimum notional"
         )
     return {
         "exchange": one.exchange,
