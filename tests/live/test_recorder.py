@@ -195,6 +195,7 @@ def test_every_torn_tail_is_cut(tmp_path: Path, data: Path) -> None:
         assert repair(folder) == []
 
 
+@pytest.mark.native
 def test_a_file_that_is_still_written_is_not_cut(tmp_path: Path) -> None:
     """A second run starts in the same folder while the first one's newest group is on its way to the disk."""
     recorder = Recorder(tmp_path, DESCRIPTION)
@@ -209,6 +210,7 @@ def test_a_file_that_is_still_written_is_not_cut(tmp_path: Path) -> None:
     assert "a torn tail of 30 bytes was cut; 1 frames remain" in repair(tmp_path)[0]
 
 
+@pytest.mark.native
 def test_what_is_written_while_a_file_is_checked_is_not_torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And if the file is cut all the same (no locks there), later groups follow what is left without a hole."""
     monkeypatch.setattr("cwts.recorder.fcntl", None, raising=False)
@@ -286,6 +288,7 @@ def exported(*arguments: object) -> int:
     return cli.main(["export", *map(str, arguments)])
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("out", ["recording", "link", "hard.gz"])
 def test_a_recording_is_not_exported_onto_itself(tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]) -> None:
     recorder = Recorder(tmp_path, DESCRIPTION)
@@ -340,6 +343,7 @@ def test_two_exchanges_symbols_of_one_name_stay_apart(
         prepare(Recording(str(tmp_path)), "binance", "BTCUSDT")
 
 
+@pytest.mark.native
 def test_an_export_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder(tmp_path / "a", DESCRIPTION)
     recorder.tap(frame(b"{}", 1))
@@ -360,6 +364,7 @@ def test_an_export_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: py
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "lines.gz"]
 
 
+@pytest.mark.native
 def test_whatever_a_recording_dies_of_is_told(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, DESCRIPTION, group_bytes=1)
 
@@ -373,6 +378,7 @@ def test_whatever_a_recording_dies_of_is_told(tmp_path: Path) -> None:
         recorder.close()
 
 
+@pytest.mark.native
 def test_a_recorder_without_its_thread_is_an_error(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, DESCRIPTION, group_bytes=1)
     recorder._queue.put(None)
