@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "kernel/cwts.h"
+#include "kernel/timing.h"
 
 typedef struct kernel_table {
     const char *isa;
@@ -139,22 +140,12 @@ static int64_t clock_ns(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* What two readings of the clock cost with nothing between them. */
-static int64_t clock_cost(void) {
-    int64_t least = INT64_MAX;
-    for (int i = 0; i < 16; i++) {
-        int64_t began = clock_ns(), took = clock_ns() - began;
-        least = took < least ? took : least;
-    }
-    return least;
-}
-
 /* feed_each(block, frames, ns): every frame by itself through cwts_feed; its nanoseconds, less the clock's own, go to the int64
  * array `ns`. Returns (frames fed, events). */
 static PyObject *py_feed_each(PyObject *self, PyObject *args) {
     PyObject *object, *times_object;
     Py_buffer block, frames, times;
-    int64_t events = 0, fed = 0, at = 0, cost = clock_cost();
+    int64_t events = 0, fed = 0, at = 0, cost = clock_cost(clock_ns);
     (void)self;
     if (!PyArg_ParseTuple(args, "Oy*O:feed_each", &object, &frames, &times_object)) return NULL;
     if (PyObject_GetBuffer(times_object, &times, PyBUF_WRITABLE | PyBUF_SIMPLE) < 0) {

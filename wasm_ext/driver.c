@@ -1,6 +1,7 @@
 /* driver.c: what the standalone module has beyond the kernel: feeding frame by frame and timing each with WASI's clock, so
  * that a host's call overhead is not measured. It is the module's only import, and the kernel never calls it. */
 #include "cwts.h"
+#include "timing.h"
 
 __attribute__((import_module("wasi_snapshot_preview1"), import_name("clock_time_get")))
 int32_t wasi_clock_time_get(int32_t clock, int64_t precision, int64_t *time);
@@ -13,20 +14,11 @@ static int64_t clock_ns(void) {
     return time;
 }
 
-/* What two readings of the clock cost with nothing between them: a call out of the sandbox each. */
-static int64_t clock_cost(void) {
-    int64_t least = INT64_MAX;
-    for (int i = 0; i < 16; i++) {
-        int64_t began = clock_ns(), took = clock_ns() - began;
-        least = took < least ? took : least;
-    }
-    return least;
-}
-
-/* A frame's nanoseconds are less the clock's own. Returns the number of frames fed in the low and their events in the high 32 bits, or a negative error. */
+/* A frame's nanoseconds are less the clock's own. Returns the number of frames fed in the low and their events in the high 32
+ * bits, or a negative error. */
 int64_t cwts_feed_each(void *block, const uint8_t *frames, uint32_t bytes, int64_t *ns, uint32_t room) {
     uint32_t at = 0, fed = 0, events = 0;
-    int64_t cost = clock_cost();
+    int64_t cost = clock_cost(clock_ns);
     while (at < bytes && fed < room) {
         cwts_frame frame;
         if (bytes - at < sizeof frame) return CWTS_E_FRAME;

@@ -248,14 +248,15 @@ class FrameRecording:
             data = bytes(self._source)
             yield self.name, io.BytesIO(data), len(data)
 
-    def instruments(self) -> list[tuple[str, str]]:
-        """Exchange and symbol of each instrument in it. Raises InputError."""
+    def instruments(self, exchange: str = "", symbol: str = "") -> list[tuple[str, str]]:
+        """Exchange and symbol of each instrument in it that these fit. Raises InputError."""
         found = set()
         for name, file, _ in self._files():
             first = next(groups(file), None)
             if first is not None and first.kind == DESCRIPTION:
                 description = Description.from_json(first.data, name)
-                found.add((description.exchange, description.symbol))
+                if description.of(exchange, symbol):
+                    found.add((description.exchange, description.symbol))
         return sorted(found)
 
     def describe(self, exchange: str = "", symbol: str = "") -> Description:
@@ -538,9 +539,7 @@ def export(source: Path, target: BinaryIO | gzip.GzipFile, exchange: str = "", s
     """
     recording = FrameRecording(source)
     recording.describe(exchange, symbol)
-    fitting = [
-        pair for pair in recording.instruments() if exchange in ("", pair[0]) and symbol.upper() in ("", pair[1])
-    ]
+    fitting = recording.instruments(exchange, symbol)
     if len(fitting) > 1:
         raise InputError(f"{source}: which of {', '.join(map(' '.join, fitting))}? Say --exchange and --symbol")
     count = 0
