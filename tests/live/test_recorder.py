@@ -128,13 +128,13 @@ def test_a_file_that_goes_on_where_another_ended_can_be_replayed_alone(
 
     whole = replayed(tmp_path / "a")
     assert whole["block_sha256"] == engine.block_sha256()
-    assert not [note for note in whole["notes"] if "goes on" in note]
+    assert not [note for note in whole["notes"] if "in the middle" in note]
     last = replayed(recorder.files[-1])
     assert last["block_sha256"] == engine.block_sha256()
-    assert "this file goes on where another ended: the engine starts as it was there" in last["notes"]
+    assert "this file begins in the middle of a session: the engine starts as it was there" in last["notes"]
     monkeypatch.setattr(browser, "FILE", recorder.files[-1])
     opened = json.loads(browser.open_recording("last", "binance", "BTCUSDT", lambda _: None, ""))
-    assert "this file goes on where another ended: the engine starts as it was there" in opened["notes"]
+    assert "this file begins in the middle of a session: the engine starts as it was there" in opened["notes"]
     for batch in Recording(str(recorder.files[-1])).batches():
         browser._engine.feed(batch)
     assert browser.block_sha256() == engine.block_sha256()
