@@ -221,7 +221,7 @@ def test_a_torn_tail_is_cut_at_the_next_start_and_told(live: Live, command: str,
         [name, len(whole) - 7],
     )
     trader.page.reload()
-    trader.shows("#line", f"Recording {name}: a torn tail of ")
+    trader.shows("#line", f"{name}: a torn tail of ")
     trader.playing()
     cut, gone = trader.state()["recording"]["notes"]
     if "okx-x-0000" in cut:

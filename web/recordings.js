@@ -44,17 +44,14 @@ export class Recordings {
     return port2;
   }
 
-  /** @param {{current?: Current, note?: string, stopped?: string, ended?: true, changed?: true}} news */
-  #hear({ current, note, stopped, ended, changed }) {
+  /** @param {{current?: Current, notes?: string[], stopped?: string, ended?: true, changed?: true}} news */
+  #hear({ current, notes = [], stopped, ended, changed }) {
     if (current) this.current = current;
-    if (note) {
-      this.notes.push(note);
-      if (this.notes.length > NOTES) this.notes.shift();
-    }
+    this.notes = [...this.notes, ...notes].slice(-NOTES);
     if (ended) this.current = null;
     if (ended || changed) this.changes += 1;
     if (stopped !== undefined) this.#stopped(stopped);
-    else this.heard(note ? `Recording ${note}` : "");
+    else this.heard(notes.length > 0 ? `Recording ${notes.join("; ")}` : "");
   }
 
   /** @param {string} why */

@@ -25,9 +25,6 @@ function tell(recording) {
   /** @type {any} */ (globalThis).postMessage({ recording });
 }
 
-/** @param {string} text */
-const note = (text) => tell({ note: text });
-
 let turn = Promise.resolve();
 /** One after the other, in the order of the calls. @template T @param {() => Promise<T>} work @returns {Promise<T>} */
 function inTurn(work) {
@@ -73,6 +70,7 @@ async function files(place) {
 
 /** Cuts the torn tails that a crash left. What another page is writing is left alone. */
 async function repair() {
+  const notes = [];
   const place = await folder();
   for (const { name } of await files(place)) {
     let handle;
@@ -89,13 +87,14 @@ async function repair() {
     if (whole.groups > 0 && whole.bytes < size) {
       handle.truncate(whole.bytes);
       handle.flush();
-      note(`${name}: a torn tail of ${count(size - whole.bytes)} bytes was cut; ${count(whole.frames)} frames remain`);
+      notes.push(`${name}: a torn tail of ${count(size - whole.bytes)} bytes was cut; ${count(whole.frames)} frames remain`);
     }
     handle.close();
     if (whole.groups > 0) continue;
     await place.removeEntry(name);
-    if (size > 0) note(`${name}: nothing in its ${count(size)} bytes was whole, so it was removed`);
+    if (size > 0) notes.push(`${name}: nothing in its ${count(size)} bytes was whole, so it was removed`);
   }
+  if (notes.length > 0) tell({ notes });
 }
 
 /** @param {number} value */
@@ -116,8 +115,7 @@ async function prune(place) {
       continue; // another page has it
     }
     total -= bytes;
-    note(`${name} was removed: ${count(Math.round(keptBytes / 1e6))} MB are kept at most, and it was the oldest`);
-    tell({ changed: true });
+    tell({ changed: true, notes: [`${name} was removed: ${count(Math.ceil(keptBytes / 1e6))} MB are kept at most, and it was the oldest`] });
   }
 }
 
@@ -196,8 +194,10 @@ function progress() {
 async function end(why) {
   if (why) throw stopped(new Refusal(why));
   if (!current) return;
+  const { name, frames } = current;
   try {
     close();
+    if (frames === 0) await (await folder()).removeEntry(name); // nothing came
   } catch (error) {
     throw stopped(error);
   }

@@ -57,6 +57,7 @@ export class Tape {
   /** What is about to be fed. @param {number} address @param {number} bytes */
   take(address, bytes) {
     if (this.used >= FORCED_BYTES) this.#safely(() => this.#close());
+    if (this.used === 0 && this.block === 0) this.#safely(() => this.#turn());
     if (this.over) return;
     if (this.used === 0) this.since = performance.now();
     this.heap().copyWithin(this.address + this.used, address, address + bytes);
@@ -96,17 +97,20 @@ export class Tape {
     this.#append(bytesOf(this.made.block_group()), 0);
   }
 
-  /** Ends the group, and the file where it is large or old. */
+  /** Ends the group. */
   #close() {
     while (this.block > 0) this.#packBlock();
-    if (this.used > 0) {
-      if (this.packed < this.used) this.#pack(this.used);
-      const { count, first, last } = this.#span();
-      this.#append(bytesOf(this.made.group(this.used, count, first, last)), count);
-      this.used = this.packed = 0;
-    }
-    if (this.over) return;
-    if (this.fileBytes >= this.limits.fileBytes || performance.now() - this.fileSince >= FILE_MS) this.begin(false).catch(() => {});
+    if (this.used === 0) return;
+    if (this.packed < this.used) this.#pack(this.used);
+    const { count, first, last } = this.#span();
+    this.#append(bytesOf(this.made.group(this.used, count, first, last)), count);
+    this.used = this.packed = 0;
+  }
+
+  /** Begins another file where this one is large or old: all that it has was fed, so the engine's block is what follows it. */
+  #turn() {
+    const due = this.fileBytes >= this.limits.fileBytes || performance.now() - this.fileSince >= FILE_MS;
+    if (due) this.begin(false).catch(() => {}); // the page hears of it
   }
 
   /** How many frames, the first and the last receive time. */
