@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -245,14 +247,16 @@ def test_a_torn_tail_is_cut_at_the_next_start_and_told(live: Live, command: str,
 
 
 def test_a_page_that_is_killed_loses_at_most_the_group_that_was_not_written(
-    live: Live, context: BrowserContext, make_trader: Any, address: str, command: str, tmp_path: Path
+    live: Live, browser: Browser, context: BrowserContext, make_trader: Any, address: str, command: str, tmp_path: Path
 ) -> None:
     trader = live.trader
     assert record(trader) is None
     live.go("binance")
     written = recorded(trader, 100)["frames"]
-    with pytest.raises(Exception, match="crash"):
-        context.new_cdp_session(trader.page).send("Page.crash", {})
+    with trader.page.expect_event("crash"):
+        for process in browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]:
+            if process["type"] == "renderer":
+                os.kill(process["id"], signal.SIGKILL)
     again = opened(context.new_page(), make_trader, address, live.simulators)
     (row,) = again.trader.run("cwts.recordings()")
     again.go("okx")
@@ -264,15 +268,21 @@ def test_a_page_that_is_killed_loses_at_most_the_group_that_was_not_written(
 
 
 def test_full_storage_ends_the_recording_and_nothing_else(
-    live: Live, context: BrowserContext, address: str, command: str, tmp_path: Path
+    on_disk: BrowserContext,
+    make_trader: Any,
+    address: str,
+    simulators: dict[str, Simulated],
+    command: str,
+    tmp_path: Path,
 ) -> None:
+    live = opened(on_disk.new_page(), make_trader, address, simulators)
     trader = live.trader
-    quota = context.new_cdp_session(trader.page)
+    quota = on_disk.new_cdp_session(trader.page)
     live.go("binance-usdm")
-    assert record(trader) is None
-    recorded(trader, 20)
     used = quota.send("Storage.getUsageAndQuota", {"origin": address})["usage"]
-    quota.send("Storage.overrideQuotaForOrigin", {"origin": address, "quotaSize": used + 10_000})
+    quota.send("Storage.overrideQuotaForOrigin", {"origin": address, "quotaSize": used + 1_500_000})
+    assert record(trader) is None
+    live.simulator.post("speed", {"burst": 60_000})
     told = trader.until(lambda state: state["recording"]["error"])["recording"]
     words = "Not recording: this browser's storage for the page is full. The session goes on without"
     assert told["error"].startswith(words)

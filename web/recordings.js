@@ -1,7 +1,7 @@
 // Recordings of live sessions in this browser: whether there is one now, and what is kept. No DOM here; view/recordings.js shows
 // it, and the files are the recorder worker's.
 
-import { Caller, Refusal } from "./rpc.js";
+import { Caller, oneLine, Refusal } from "./rpc.js";
 
 /** @typedef {import("./groups.js").Limits} Limits */
 /** @typedef {import("./groups.js").Kept} Kept */
@@ -57,7 +57,7 @@ export class Recordings {
   /** @param {string} why */
   #stopped(why) {
     this.on = false;
-    this.error = `Not recording: ${why}. The session goes on without${this.current ? "; what was written until now is kept" : ""}.`;
+    this.error = `Not recording: ${why}. The session goes on without${this.current?.frames ? "; what was written until now is kept" : ""}.`;
     this.current = null;
     this.changes += 1;
     this.record(null).catch(() => {});
@@ -76,8 +76,11 @@ export class Recordings {
     this.heard("");
     if (!on) return this.record(null);
     this.keptBytes = keptBytes;
-    await this.record({ fileBytes, keptBytes });
-    if (this.error) throw new Refusal(this.error);
+    try {
+      await this.record({ fileBytes, keptBytes });
+    } catch (error) {
+      throw new Refusal(this.error || `Not recording: ${oneLine(error)}. The session goes on without.`);
+    }
   }
 
   /** Newest first. @returns {Promise<Kept[]>} */

@@ -119,10 +119,10 @@ async function prune(place) {
   }
 }
 
-/** Closes the file that is being written. */
-function close() {
+/** Closes the file that is being written; where no frame came, nothing remains. */
+async function close() {
   if (!current) return;
-  const { handle, bytes } = current;
+  const { handle, name, bytes, frames } = current;
   current = null;
   try {
     if (handle.getSize() > bytes) handle.truncate(bytes); // of a group that could not be written to its end
@@ -130,13 +130,14 @@ function close() {
   } finally {
     handle.close();
   }
+  if (frames === 0) await (await folder()).removeEntry(name);
 }
 
-/** Ends what is being written because of an error, and says so. @param {unknown} error @returns {Refusal} */
-function stopped(error) {
+/** Ends what is being written because of an error, and says so. @param {unknown} error @returns {Promise<Refusal>} */
+async function stopped(error) {
   const why = refusal(error);
   try {
-    close();
+    await close();
   } catch {
     // what was written last may be torn: the next start cuts it
   }
@@ -152,7 +153,7 @@ async function begin(base, part, limits) {
   try {
     const place = await folder();
     before = part > 0 && current ? { bytes: before.bytes + current.bytes, frames: before.frames + current.frames } : { bytes: 0, frames: 0 };
-    close();
+    await close();
     ({ keptBytes } = limits);
     const taken = new Set((await files(place)).map(({ name }) => name));
     let number = part;
@@ -164,7 +165,7 @@ async function begin(base, part, limits) {
     progress();
     tell({ changed: true });
   } catch (error) {
-    throw stopped(error);
+    throw await stopped(error);
   }
 }
 
@@ -180,7 +181,7 @@ async function append(group, frames) {
     if (total > keptBytes) await prune(await folder());
     progress();
   } catch (error) {
-    throw stopped(error);
+    throw await stopped(error);
   }
 }
 
@@ -192,14 +193,12 @@ function progress() {
 
 /** @param {string} [why] what went wrong, if something did */
 async function end(why) {
-  if (why) throw stopped(new Refusal(why));
+  if (why) throw await stopped(new Refusal(why));
   if (!current) return;
-  const { name, frames } = current;
   try {
-    close();
-    if (frames === 0) await (await folder()).removeEntry(name); // nothing came
+    await close();
   } catch (error) {
-    throw stopped(error);
+    throw await stopped(error);
   }
   tell({ ended: true });
 }
