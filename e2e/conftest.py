@@ -18,7 +18,7 @@ from playwright.sync_api import sync_playwright
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = Path(os.environ.get("CWTS_SITE") or ROOT / "build" / "site")
@@ -105,6 +105,15 @@ def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
     browser = launch()
     yield browser
     browser.close()
+
+
+@pytest.fixture
+def on_disk(browser: Browser, tmp_path: Path) -> Iterator[BrowserContext]:
+    """A profile whose storage is on the disk, with a limit; what a `new_context` stores is in memory."""
+    start = browser.browser_type.launch_persistent_context
+    context = start(tmp_path / "profile", executable_path=CHROMIUM, args=ARGUMENTS, timeout=LOAD_SECONDS * 1000)
+    yield context
+    context.close()
 
 
 class Trader:

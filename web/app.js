@@ -13,6 +13,7 @@ import { attribute, byId, make, text } from "./view/dom.js";
 import { Ladder } from "./view/ladder.js";
 import { Chooser, ConnectionsPanel, trouble } from "./view/live.js";
 import { NetworksPanel } from "./view/networks.js";
+import { RecordingsSheet } from "./view/recordings.js";
 import { SettingsSheet } from "./view/settings.js";
 import { AccountPanel, DecisionPanel, EnginePanel, OrdersPanel, SignalsPanel, TapePanel, WhalesPanel } from "./view/panels.js";
 
@@ -49,6 +50,10 @@ const session = new Session({
   progress: showProgress,
   changed: touch,
   settings: reset,
+  recordings: (news) => {
+    if (news) say(news);
+    touch();
+  },
   point: (time, mid, equity, score, drawn) => {
     chart.add(time, mid, equity, score, drawn);
     whales.add(time, drawn);
@@ -57,6 +62,7 @@ const session = new Session({
 
 const networks = new NetworksPanel(session, say);
 const settings = new SettingsSheet(session);
+const recordings = new RecordingsSheet(session);
 
 /** @type {Market | null} */
 let shown = null;
@@ -136,6 +142,7 @@ function draw() {
   if (words) {
     connections.draw(session, now);
     networks.write();
+    recordings.draw();
     bar(shot);
     stale = false;
   }
@@ -347,6 +354,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "o" || event.key === "O") dialog("open-dialog").showModal();
   else if (event.key === "l" || event.key === "L") chooser.show();
   else if (event.key === "s" || event.key === "S") stop();
+  else if ((event.key === "c" || event.key === "C") && session.mode === "live") recordings.toggle();
   else if (event.key === "b" || event.key === "B") bundled().catch(say);
   else if (event.key === "r" || event.key === "R") again();
   else if (event.key === "n" || event.key === "N") networks.toggle();
@@ -382,7 +390,7 @@ function guess(name) {
   const exchange = Object.keys(VENUES).sort((one, other) => other.length - one.length).find((venue) => name.toLowerCase().startsWith(venue));
   if (!exchange) return;
   openExchange.value = exchange;
-  const rest = name.slice(exchange.length + 1).replace(/\.\w+$/, "").replace(/-?\d{6,8}$/, "");
+  const rest = name.slice(exchange.length + 1).replace(/\.\w+$/, "").replace(/-\d{8}T\d{6}Z-\d+$/, "").replace(/-?\d{6,8}$/, "");
   if (exchange !== "okx" && /^\w{5,}$/.test(rest)) openSymbol.value = rest.toUpperCase();
   if (exchange === "okx") openSymbol.value = "BTC-USDT";
 }
@@ -496,6 +504,7 @@ function state() {
     books: session.health?.books ?? [],
     lost: session.health?.lost ?? 0,
     notes: session.notes.map(({ text }) => text),
+    recording: session.recordings.state(),
     settings: settings.state(),
     latency: { queue: pair("queue"), feed: pair("feed"), total: pair("total"), screen: { p50: screen50, p99: screen99 } },
     heapBytes: shot?.number("heapBytes") ?? 0,
@@ -514,6 +523,13 @@ Object.defineProperty(globalThis, "cwts", {
     setSpeed: (/** @type {number} */ speed) => session.setSpeed(speed),
     live: (/** @type {import("./session.js").LiveOptions} */ options) => session.live(options),
     stop: () => session.stop(),
+    /** Records live sessions from now on, or no more; `limits`: fileBytes, keptBytes. Resolves to `state().recording`. */
+    record: async (/** @type {boolean} */ on, /** @type {Partial<import("./groups.js").Limits>} */ limits) => {
+      await session.recordings.want(on === true, limits);
+      return session.recordings.state();
+    },
+    /** What this browser keeps, newest first: `name`, `bytes`, `at` (ms), `writing`. */
+    recordings: () => session.recordings.list(),
     halt: () => session.halt(),
     resume: () => session.resume(),
     /** A setting by its name, for example "whale.quantile"; null: as by default. Resolves to what `state().settings` is then. */

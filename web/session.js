@@ -4,6 +4,7 @@
 import { ENUMS } from "./layout.js";
 import { Market, VENUES } from "./market.js";
 import { createMirror, MirrorReader } from "./mirror.js";
+import { Recordings } from "./recordings.js";
 import { clock, createRing, knock, resetRing } from "./ring.js";
 import { Caller, oneLine, Refusal } from "./rpc.js";
 import { kept, Settings } from "./settings.js";
@@ -44,7 +45,8 @@ export function worker(name) {
 }
 
 export class Session {
-  /** @param {{progress: (which: "engine" | "recording", share: number, what: string) => void, changed: () => void, settings: () => void, point: import("./mirror.js").Point}} hear */
+  /** @param {{progress: (which: "engine" | "recording", share: number, what: string) => void, changed: () => void, settings: () => void,
+   *   recordings: (news: string) => void, point: import("./mirror.js").Point}} hear */
   constructor(hear) {
     this.hear = hear;
     /** Shared memory, or messages where the page is not cross-origin isolated. */
@@ -90,6 +92,10 @@ export class Session {
       await this.ready;
       return this.engine.call(method, values);
     }, (chosen) => this.#chosen(chosen));
+    this.recordings = new Recordings(worker("recorder"), async (limits) => {
+      await this.ready;
+      return this.engine.call("record", [limits]);
+    }, (news) => this.hear.recordings(news));
     /** @type {Promise<void>} */
     this.ready = this.#start();
   }
@@ -106,8 +112,9 @@ export class Session {
 
   async #start() {
     const { port1, port2 } = new MessageChannel();
+    const port3 = this.recordings.connect();
     const [told] = await Promise.all([
-      this.engine.call("init", [{ shared: this.memory, kept: kept() }, port1], [port1]),
+      this.engine.call("init", [{ shared: this.memory, kept: kept() }, port1, port3], [port1, port3]),
       this.feed.call("init", [port2], [port2]),
     ]);
     this.engineName = told.engine;

@@ -37,7 +37,17 @@ from cwts.exchanges.base import DROP, as_json
 from cwts.instruments import guess_instrument
 from cwts.kernel import Engine, layout, plain
 from cwts.networks import card_words, command_frames, load, load_payloads, parse, replace_payloads
-from cwts.recorder import FrameRecording
+from cwts.recorder import (
+    DESCRIPTION,
+    FRAMES,
+    GROUP_BYTES,
+    STATE,
+    Description,
+    FrameRecording,
+    Packer,
+    group_of,
+    name_of,
+)
 from cwts.recording import Recording, Survey
 from cwts.replay import Setup, prepare
 from cwts.settings import (
@@ -64,6 +74,7 @@ FILE = Path("/recording/file")
 OWN_NETWORKS = Path(tempfile.gettempdir()) / "own-networks.json"  # the person's weights file, in Pyodide's memory
 PIECE_BYTES = 256 << 10
 INPUT_BYTES = 1 << 21  # LARGEST_BYTES of ring.js, and so several times what the worker feeds in one call
+TAPE_BYTES = 2 * GROUP_BYTES + INPUT_BYTES  # two groups that nobody had time to pack, and what is fed then
 
 # What the feed worker puts into the ring besides frames for the kernel; ENTRY in ring.js.
 OPENED, CLOSED, FETCHED, TICK, LOST = 16, 17, 18, 19, 20
@@ -77,6 +88,8 @@ _drained: NDArray[np.uint8] = np.zeros(0, np.uint8)
 _engine: Engine | None = None
 _setup: Setup | None = None  # of the recording that is open
 _live: Live | None = None
+_live_setup: Setup | None = None
+_tap: Callable[[int, int], None] | None = None  # of the recorder: address and bytes of what is fed from here
 _pieces: Iterator[bytes | bytearray] | None = None
 _settings = Settings()  # what the person has chosen
 _begun = _settings  # what the session that is open began with
@@ -298,7 +311,10 @@ def _take(settings: Settings, networks: tuple[bytes, ...] = ()) -> None:
     global _settings
     payloads = (*change_payloads(_settings, settings), *networks)
     if _engine is not None and payloads:
-        events = _engine.feed(command_frames(payloads, int(_engine.view["header"]["now_ns"])))
+        frames = np.frombuffer(command_frames(payloads, int(_engine.view["header"]["now_ns"])), np.uint8)
+        if _tap is not None:
+            _tap(_address(frames), frames.nbytes)
+        events = _engine.feed(frames)
         assert not events & layout.Event.MALFORMED, "the kernel and the settings disagree about a range"
     _settings = settings
 
@@ -467,7 +483,7 @@ def open_live(
 
     Returns what the page shows. `capital`: a decimal, or nothing for that of the settings.
     """
-    global _engine, _live, _drained, _begun
+    global _engine, _live, _live_setup, _drained, _begun
     symbol = symbol.upper()
     try:
         settings = _settings
@@ -488,7 +504,7 @@ def open_live(
         return json.dumps({"error": str(error)})
     if not _drained.size:
         _drained = np.zeros(INPUT_BYTES, np.uint8)
-    _live = Live(machine, _engine, _drained)
+    _live, _live_setup = Live(machine, _engine, _drained), setup
     found = _opened(setup, _engine, setup.notes) | {"drained": _address(_drained), "health": _live.state(0)}
     return json.dumps(found, default=str)
 
@@ -497,6 +513,71 @@ def live() -> Live:
     """The session that `open_live` made."""
     assert _live is not None
     return _live
+
+
+# -- recording; the files are web/workers/recorder.js's ----------------------------------------------------------------
+
+
+def tap_with(tap: Callable[[int, int], None] | None) -> None:
+    """Who hears of the frames that are fed from here (settings, networks), before they are; None: nobody."""
+    global _tap
+    _tap = tap
+
+
+class Tape:
+    """The live session as groups of a recording (`cwts.recorder`), packed a piece at a time: no message waits for it.
+
+    `web/workers/tape.js` puts the frames at `address` (`TAPE_BYTES`), and says what is packed when.
+    """
+
+    def __init__(self) -> None:
+        self._frames: NDArray[np.uint8] = np.zeros(TAPE_BYTES, np.uint8)
+        self._block: NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self._packer = Packer()
+        self._sequence = 0
+        self.address = _address(self._frames)
+        self.name = ""  # of the file, without number and suffix
+        self.used = 0  # bytes of frames that a file begins with
+        self.block_bytes = 0  # … or of the engine's block
+
+    def begin(self, *, fresh: bool) -> bytes:
+        """A file begins here; returns its first group. What follows is the block, or, in a session that has fed
+        nothing yet (`fresh`), the frames that set the engine up: such a file can be replayed with other settings too.
+        """
+        assert _engine is not None
+        assert _live_setup is not None
+        survey, config = _live_setup.survey, _engine.view["config"].tobytes()
+        description = Description(survey.exchange, survey.symbol, _live_setup.instrument, config, {}, time.time_ns())
+        self.name = name_of(description)
+        start = np.frombuffer(command_frames(_live_setup.start) if fresh else b"", np.uint8)
+        self._frames[: start.size] = start
+        self._block = np.zeros(0, np.uint8) if fresh else _engine.block.copy()
+        self.used, self.block_bytes = start.size, self._block.size
+        text = description.to_json()
+        self._packer.piece(text)
+        return self._group(DESCRIPTION, len(text), 0, 0, 0)
+
+    def pack_block(self, start: int, end: int) -> None:
+        """Goes on with the block's group."""
+        self._packer.piece(self._block[start:end].data)
+
+    def block_group(self) -> bytes:
+        """The block's group, packed to its end."""
+        size, self._block = self._block.size, np.zeros(0, np.uint8)
+        return self._group(STATE, size, 0, 0, 0)
+
+    def pack(self, start: int, end: int) -> None:
+        """Goes on with a group of frames."""
+        self._packer.piece(self._frames[start:end].data)
+
+    def group(self, size: int, count: int, first_ns: int, last_ns: int) -> bytes:
+        """The group of the first `size` bytes, packed to its end."""
+        return self._group(FRAMES, size, count, first_ns, last_ns)
+
+    def _group(self, kind: int, size: int, count: int, first_ns: int, last_ns: int) -> bytes:
+        group = group_of(kind, self._sequence, size, self._packer.end(), count, first_ns, last_ns)
+        self._sequence += 1
+        return group
 
 
 # -- the networks over the whole recording; the GPU's side is web/gpu.js ----------------------------------------------

@@ -8,10 +8,11 @@ followed by an independent zstd frame (the group's content), so that `zstd -d` g
     zstd frame       kind 1: the description, a JSON object; kind 2: engine frames laid end to end; kind 3: a block
 
 The first group is the description: exchange, symbol, instrument, and the engine's configuration, so that a replay is
-the same run. In a file that goes on where another ended, the second group is the engine's block as it was there: such
-a file can be replayed alone; a replay of the whole folder passes over it. A group is written by one `write`; a tail
-that a crash tore fails its lengths or CRC and is cut at the next start. A file is locked (`flock`) while it is
-written, so that another start in the same folder leaves it alone.
+the same run. In a file that begins in the middle of a session (it goes on where another ended, or somebody wanted the
+recording only then), the second group is the engine's block as it was there: such a file can be replayed alone; a
+replay of the whole folder passes over it. A group is written by one `write`; a tail that a crash tore fails its lengths
+or CRC and is cut at the next start. A file is locked (`flock`) while it is written, so that another start in the same
+folder leaves it alone. The page writes the same groups (`cwts.browser.Tape`).
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ FILE_S = 24 * 3600.0
 MAX_RAW = 256 << 20  # a header that says more is damaged
 MAX_BACKLOG = 256  # groups that may wait for the disk; then the feed waits too
 SYNC_S = 10.0
+LEVEL = 3  # of zstd
 
 
 def is_frames(head: bytes) -> bool:
@@ -273,7 +275,7 @@ class FrameRecording:
         raise InputError(f"{self.name}: {'no recording of ' + wanted if wanted else 'no description'} in it")
 
     def state(self, exchange: str = "", symbol: str = "") -> bytes | None:
-        """The engine's block where the recording begins, if it begins where another file ended."""
+        """The engine\'s block where the recording begins, if that is in the middle of a session."""
         for name, file, _ in self._files():
             ours = False
             for group in groups(file):
@@ -317,6 +319,38 @@ def lines(batches: Iterator[bytearray]) -> Iterator[list[bytes]]:
 
 
 # -- writing --------------------------------------------------------------------------------------------------------
+
+
+def name_of(description: Description) -> str:
+    """What the files of a recording that begins now are called, without number and suffix."""
+    name = re.sub(r"[^a-z0-9_-]", "-", f"{description.exchange}-{description.symbol}".lower())
+    return f"{name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+
+
+def group_of(kind: int, sequence: int, raw: int, packed: bytes, count: int, first_ns: int, last_ns: int) -> bytes:
+    """A group as it lies in the file. `raw`: the length of what was packed; `count`, first and last: of its frames."""
+    head = HEADER.pack(
+        MAGIC, HEADER.size - 8, b"CWTS", kind, sequence, count, raw, len(packed), zlib.crc32(packed), first_ns, last_ns
+    )
+    return head + packed
+
+
+class Packer:
+    """Packs a group's content a piece at a time: a piece costs what it is long, and the end of the group little."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._piece, self._end = _zstd_in_pieces()
+
+    def piece(self, data: bytes | memoryview) -> None:
+        """Goes on with the group."""
+        self._parts.append(self._piece(data))
+
+    def end(self) -> bytes:
+        """The packed group; what comes then is another one."""
+        packed = b"".join((*self._parts, self._end()))
+        self._parts.clear()
+        return packed
 
 
 class Recorder:
@@ -446,10 +480,9 @@ class Recorder:
         if self._file is not None:
             os.fsync(self._file.fileno())
             self._file.close()
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        name = re.sub(r"[^a-z0-9_-]", "-", f"{self.description.exchange}-{self.description.symbol}".lower())
+        name = name_of(self.description)
         number = len(self.files)
-        while (path := self.folder / f"{name}-{stamp}-{number:04}{SUFFIX}").exists():
+        while (path := self.folder / f"{name}-{number:04}{SUFFIX}").exists():
             number += 1
         # Whatever happens to the file meanwhile, a group goes to its end and leaves no hole.
         self._file = open(path, "xb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_APPEND, 0o666))  # noqa: SIM115
@@ -461,27 +494,14 @@ class Recorder:
 
     def _write(self, kind: int, data: bytes) -> None:
         assert self._file is not None
-        packed = self._pack(data)
         count, first, last = _span(data) if kind == FRAMES else (0, 0, 0)
-        head = HEADER.pack(
-            MAGIC,
-            HEADER.size - 8,
-            b"CWTS",
-            kind,
-            self._sequence,
-            count,
-            len(data),
-            len(packed),
-            zlib.crc32(packed),
-            first,
-            last,
-        )
+        group = group_of(kind, self._sequence, len(data), self._pack(data), count, first, last)
         self._sequence += 1
-        view = memoryview(head + packed)
+        view = memoryview(group)
         while view:
             view = view[self._file.write(view) :]
-        self._file_size += len(head) + len(packed)
-        self.written_bytes += len(head) + len(packed)
+        self._file_size += len(group)
+        self.written_bytes += len(group)
         self.written_frames += count
 
 
@@ -489,11 +509,9 @@ class LineRecorder:
     """Writes one instrument's messages as lines `<recv_ns> <raw json>`, gzipped: for other tools."""
 
     def __init__(self, folder: Path, description: Description) -> None:
-        name = re.sub(r"[^a-z0-9_-]", "-", f"{description.exchange}-{description.symbol}".lower())
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.files = [folder / f"{name}-{stamp}.gz"]
+            self.files = [folder / f"{name_of(description)}.gz"]
             self._file = gzip.open(self.files[0], "xb", compresslevel=6)  # noqa: SIM115 - closed by close()
         except OSError as error:
             raise InputError(f"{folder}: recordings cannot be written there ({error.strerror or error})") from error
@@ -578,12 +596,12 @@ def _zstd() -> tuple[Callable[[bytes, int], bytes], Callable[[bytes], bytes]]:
             except zstd.ZstdError:
                 return b""
 
-        return unpack_new, lambda data: zstd.compress(data, 3)
+        return unpack_new, lambda data: zstd.compress(data, LEVEL)
     try:
         import zstandard
     except ImportError as error:
         raise CwtsError("recordings of frames need the package zstandard (or Python 3.14)") from error
-    packer, unpacker = zstandard.ZstdCompressor(level=3), zstandard.ZstdDecompressor()
+    packer, unpacker = zstandard.ZstdCompressor(level=LEVEL), zstandard.ZstdDecompressor()
 
     def unpack_old(data: bytes, raw: int) -> bytes:
         try:
@@ -592,3 +610,23 @@ def _zstd() -> tuple[Callable[[bytes, int], bytes], Callable[[bytes], bytes]]:
             return b""
 
     return unpack_old, packer.compress
+
+
+def _zstd_in_pieces() -> tuple[Callable[[bytes | memoryview], bytes], Callable[[], bytes]]:
+    """Go on with a zstd frame, and end it."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+
+        packer = zstd.ZstdCompressor(LEVEL)
+        return lambda data: packer.compress(data, packer.FLUSH_BLOCK), packer.flush
+    import zstandard
+
+    made = zstandard.ZstdCompressor(level=LEVEL)
+    open_frame: list[Any] = []
+
+    def piece(data: bytes | memoryview) -> bytes:
+        if not open_frame:
+            open_frame.append(made.compressobj())
+        return bytes(open_frame[0].compress(data) + open_frame[0].flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
+
+    return piece, lambda: bytes((open_frame.pop() if open_frame else made.compressobj()).flush())

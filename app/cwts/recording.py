@@ -111,7 +111,7 @@ class Recording:
         return found
 
     def state(self) -> bytes | None:
-        """The engine's block where a recording of frames begins, if it goes on where another file ended."""
+        """The engine's block where a recording of frames begins, if that is in the middle of a session."""
         frames = self._as_frames()
         return frames.state(*self._instrument) if frames is not None else None
 

@@ -61,7 +61,7 @@ class Setup:
         return engine
 
     def engine_for(self, recording: Recording, kernel: str = "native") -> tuple[Engine, tuple[str, ...]]:
-        """The same; where the recording goes on where another file ended, the engine does too.
+        """The same; where the recording begins with an engine's block, the engine goes on from there.
 
         Also returns what a person should know about that.
         """
@@ -74,14 +74,13 @@ class Setup:
         try:
             engine.restore(state)
             if engine.view["config"].tobytes() == self.config:
-                return engine, ("this file goes on where another ended: the engine starts as it was there",)
+                return engine, ("this file begins in the middle of a session: the engine starts as it was there",)
             why = "with other settings"
         except ValueError:
             pass
         engine.block[:] = fresh
-        return engine, (
-            f"this file goes on where another ended, but {why}: it starts without a book, until the next snapshot",
-        )
+        middle = "this file begins in the middle of a session"
+        return engine, (f"{middle}, but {why}: it starts without a book, until the next snapshot",)
 
 
 def prepare(

@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
 import pytest
 
 from cwts import browser, cli
@@ -132,13 +133,13 @@ def test_a_file_that_goes_on_where_another_ended_can_be_replayed_alone(
 
     whole = replayed(tmp_path / "a")
     assert whole["block_sha256"] == engine.block_sha256()
-    assert not [note for note in whole["notes"] if "goes on" in note]
+    assert not [note for note in whole["notes"] if "in the middle" in note]
     last = replayed(recorder.files[-1])
     assert last["block_sha256"] == engine.block_sha256()
-    assert "this file goes on where another ended: the engine starts as it was there" in last["notes"]
+    assert "this file begins in the middle of a session: the engine starts as it was there" in last["notes"]
     monkeypatch.setattr(browser, "FILE", recorder.files[-1])
     opened = json.loads(browser.open_recording("last", "binance", "BTCUSDT", lambda _: None, ""))
-    assert "this file goes on where another ended: the engine starts as it was there" in opened["notes"]
+    assert "this file begins in the middle of a session: the engine starts as it was there" in opened["notes"]
     for batch in Recording(str(recorder.files[-1])).batches():
         browser._engine.feed(batch)
     assert browser.block_sha256() == engine.block_sha256()
@@ -447,3 +448,59 @@ def test_kill_9_costs_at_most_the_last_group(tmp_path: Path) -> None:
     assert tapped - kept < 50 * 200  # a second's worth: groups are a tenth of one old at most
     frames = b"".join(FrameRecording(path).batches())
     assert frames == b"".join(frame(b"%d" % n * 20, n) for n in range(1, kept + 1))
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("fresh", [True, False])
+def test_the_page_packs_the_same_recording_piece_by_piece(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    """As `web/workers/tape.js` does: from a session's first frame on, or from its middle, with the engine's block."""
+    source = Recording(str(data / "binance-spot-btcusdt-20240808.gz"))
+    setup = prepare(source, "binance", "BTCUSDT")
+    engine = setup.engine()
+    frames = b"".join(frames_of(data, 3000))
+    if not fresh:
+        engine.feed(b"".join(frames_of(data, 3500))[: len(frames)])
+    monkeypatch.setattr(browser, "_engine", engine)
+    monkeypatch.setattr(browser, "_live_setup", setup)
+    tape = browser.Tape()
+    written = [tape.begin(fresh=fresh)]
+    if tape.block_bytes:
+        for at in range(0, tape.block_bytes, 1 << 20):
+            tape.pack_block(at, min(at + (1 << 20), tape.block_bytes))
+        written.append(tape.block_group())
+    used = tape.used
+    tape._frames[used : used + len(frames)] = np.frombuffer(frames, np.uint8)
+    used += len(frames)
+    for at in range(0, used, 32 << 10):
+        tape.pack(at, min(at + (32 << 10), used))
+    written.append(tape.group(used, 3000, 1, 2))
+    engine.feed(frames)
+    path = tmp_path / f"{tape.name}-0000.cwts"
+    path.write_bytes(b"".join(written))
+    with path.open("rb") as file:
+        assert [group.kind for group in groups(file)] == ([1, 2] if fresh else [1, 3, 2])
+    assert check(path).torn_bytes == 0
+    recording = Recording(str(path))
+    found = replay(recording, prepare(recording, "binance", "BTCUSDT"))
+    assert found["block_sha256"] == engine.block_sha256()
+
+
+@pytest.mark.native
+def test_settings_that_change_while_the_page_records_are_frames_of_the_recording(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Recording(str(data / "binance-spot-btcusdt-20240808.gz"))
+    engine = prepare(source, "binance", "BTCUSDT").engine()
+    monkeypatch.setattr(browser, "_engine", engine)
+    monkeypatch.setattr(browser, "_settings", Settings())
+    taken: list[int] = []
+    browser.tap_with(lambda _, size: taken.append(size))
+    before = engine.block_sha256()
+    try:
+        browser.choose(json.dumps({"set": {"enter": 0.5}}))
+    finally:
+        browser.tap_with(None)
+    assert len(taken) == 1
+    assert engine.block_sha256() != before

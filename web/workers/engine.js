@@ -6,10 +6,11 @@ import { ENUMS, LAYOUT } from "../layout.js";
 import { Latency } from "../latency.js";
 import { MirrorWriter, NUMBERS } from "../mirror.js";
 import { clock, HEADER_BYTES, PortReader, RingReader } from "../ring.js";
-import { answer, oneLine, Refusal } from "../rpc.js";
+import { answer, Caller, oneLine, Refusal } from "../rpc.js";
 import { breath } from "./breath.js";
 import { Driver } from "./driver.js";
 import { History } from "./history.js";
+import { Tape } from "./tape.js";
 
 /** @typedef {import("../ring.js").Reader} Reader */
 
@@ -34,6 +35,12 @@ let python;
 let kernelFeed;
 /** What drives a live session; null while a recording plays. @type {Driver | null} */
 let driver = null;
+/** What records the live session; null: nobody does. @type {Tape | null} */
+let tape = null;
+/** How live sessions are recorded; null: not at all. @type {import("../groups.js").Limits | null} */
+let recording = null;
+/** The recorder worker. @type {Caller} */
+let store;
 /** The networks over the whole recording, beside what plays. */
 const history = new History(heap, tell);
 /** @type {MessagePort} to the feed worker */
@@ -84,10 +91,12 @@ function int64(address) {
 
 /**
  * @param {{shared: SharedArrayBuffer | null, kept: object | null}} options `kept`: settings, as the page kept them
- * @param {MessagePort} port from the feed worker
+ * @param {MessagePort} port from the feed worker @param {MessagePort} storePort to the recorder worker
  */
-async function init({ shared, kept }, port) {
+async function init({ shared, kept }, port, storePort) {
   feedPort = port;
+  store = new Caller(storePort, () => {});
+  storePort.start();
   mirror = new MirrorWriter(shared, tell);
   tell({ progress: 0.05, what: "Python for WebAssembly" });
   const errors = /** @type {string[]} */ ([]);
@@ -110,15 +119,15 @@ async function init({ shared, kept }, port) {
 }
 
 /**
- * @param {Blob} recording @param {string} name @param {string} exchange @param {string} symbol
+ * @param {Blob} file @param {string} name @param {string} exchange @param {string} symbol
  * @param {{sha256: string, survey: object} | undefined} known what the first pass over exactly these bytes found
  */
-async function open(recording, name, exchange, symbol, known) {
+async function open(file, name, exchange, symbol, known) {
   close();
   const { FS } = pyodide;
   if (mounted) FS.unmount(FOLDER);
   mounted = false;
-  FS.mount(FS.filesystems.WORKERFS, { blobs: [{ name: "file", data: recording }] }, FOLDER);
+  FS.mount(FS.filesystems.WORKERFS, { blobs: [{ name: "file", data: file }] }, FOLDER);
   mounted = true;
   let told = 0;
   const watch = (/** @type {number} */ share) => {
@@ -126,7 +135,7 @@ async function open(recording, name, exchange, symbol, known) {
     told = share;
     tell({ progress: share, what: "first pass over the recording" });
   };
-  const survey = known && (await sha256(recording)) === known.sha256 ? JSON.stringify(known.survey) : "";
+  const survey = known && (await sha256(file)) === known.sha256 ? JSON.stringify(known.survey) : "";
   const found = JSON.parse(python.open_recording(name, exchange, symbol, watch, survey));
   return opened(found);
 }
@@ -174,24 +183,56 @@ function openLive(exchange, symbol, origin, capital, answers) {
   try {
     const found = opened(JSON.parse(python.open_live(exchange, symbol, origin, capital, ...given)));
     driver = new Driver({ session: python.live(), heap, drained: found.drained, input, inputBytes, feed, act: () => {} });
+    if (recording) beginTape(recording, true).catch(() => {}); // the page hears of it
     return found;
   } finally {
     for (const each of given) each.destroy();
   }
 }
 
-/** @param {Blob} recording @returns {Promise<string>} */
-async function sha256(recording) {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await recording.arrayBuffer()));
+/** @param {Blob} file @returns {Promise<string>} */
+async function sha256(file) {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Ends the session that runs, if one does; its frames are forgotten. */
-function close() {
+/** Ends the session that runs, if one does; its frames are forgotten. @returns {Promise<void>} when its recording is a whole file */
+async function close() {
   session += 1;
   history.cancel("another recording was opened");
   driver?.destroy();
   driver = null;
+  await endTape();
+}
+
+/** @param {import("../groups.js").Limits} limits @param {boolean} fresh nothing has been fed yet */
+function beginTape(limits, fresh) {
+  tape = new Tape({ made: python.Tape(), heap, store, limits });
+  python.tap_with(take);
+  return tape.begin(fresh);
+}
+
+/** @returns {Promise<void>} when all is written */
+async function endTape() {
+  const ending = tape;
+  tape = null;
+  python.tap_with(null);
+  await ending?.end();
+}
+
+/** What is about to be fed. @param {number} address @param {number} bytes */
+function take(address, bytes) {
+  tape?.take(address, bytes);
+}
+
+/**
+ * Records live sessions from now on: the one that runs, if one does, and those to come; null: no more.
+ * @param {import("../groups.js").Limits | null} limits
+ */
+async function record(limits) {
+  recording = limits;
+  if (!limits) await endTape();
+  else if (driver && !driver.failed && (!tape || tape.over)) await beginTape(limits, false);
 }
 
 /** @param {SharedArrayBuffer | MessagePort} source where frames come from @param {number} [feedNumber] which live feed it is */
@@ -212,7 +253,10 @@ function start(source, feedNumber) {
     driver.start();
   }
   run(reader, mine).catch((error) => {
-    if (mine === session) tell({ failed: oneLine(error) });
+    if (mine !== session) return;
+    if (driver) driver.failed ||= oneLine(error);
+    tell({ failed: oneLine(error) });
+    endTape();
   });
 }
 
@@ -254,9 +298,11 @@ async function run(from, mine) {
       now = clock();
     } else if (from.knocks <= heard && (!dirty || now - published < PUBLISH_MS)) {
       tellHealth(now, HEALTH_MS);
-      const waiting = from.wait(dirty ? PUBLISH_MS - (now - published) : STATISTICS_MS, heard);
-      if (waiting) await waiting;
-      if (mine !== session) return;
+      if (!tape?.work()) {
+        const waiting = from.wait(dirty ? PUBLISH_MS - (now - published) : STATISTICS_MS, heard);
+        if (waiting) await waiting;
+        if (mine !== session) return;
+      }
       now = clock();
       if (now - fed.since > STATISTICS_MS) dirty = true;
     }
@@ -281,6 +327,7 @@ async function run(from, mine) {
 /** @param {number} bytes of frames in the input @returns {number} cwts_event bits */
 function feed(bytes) {
   if (bytes > inputBytes) throw new RangeError(`${bytes} bytes are more than the input holds`); // the kernel takes our word
+  take(input, bytes);
   const events = kernelFeed(block, input, bytes);
   if (events < 0) throw new Error(`the kernel refused a frame (${events})`);
   return events;
@@ -412,7 +459,7 @@ function nextPiece() {
 
 globalThis.addEventListener("message", heardOne);
 answer(/** @type {any} */ (globalThis), {
-  init, open, questions, openLive, close, start, command, timer, networks, choose,
+  init, open, questions, openLive, close, start, command, timer, networks, choose, record,
   settingsFile: () => python.settings_file(),
   cancelNetworks: () => history.cancel("cancelled"),
   acknowledge: () => mirror.acknowledged(),
