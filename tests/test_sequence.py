@@ -379,6 +379,16 @@ def test_our_price_is_the_best_bid_and_the_last_trade_where_there_is_none(engine
     m.check()
 
 
+@pytest.mark.parametrize(("after_s", "ours"), [(60, False), (61, True)])
+def test_a_trade_tells_our_price_for_a_minute(engine_name: str, after_s: int, ours: bool) -> None:
+    """After a long cut the market may be anywhere."""
+    m = market("binance", engine_name)
+    m.feed(m.trade(1, "100"), step=after_s * SECOND)
+    m.feed(m.snapshot(9, bids=[("140", "1")], asks=[("141", "1")]))
+    expect(m, {"synced": ours, "ignored": not ours})
+    m.check()
+
+
 def test_a_thin_book_of_our_own_is_not_mistaken_for_another_symbols(engine_name: str) -> None:
     for bids, asks in (([("50", "1")], [("101", "1")]), ([], [("150", "1")]), ([], [])):
         m = market("binance", engine_name)

@@ -169,10 +169,21 @@ static u32 binance_update(cwts_block *k, const update *u, i64 recv_ns) {
     return events;
 }
 
+/* So long after a trade its price still tells where our market is. */
+#define TRADE_TELLS_NS 60000000000
+
+/* Our market's price: of the best bid, else of the newest trade; 0: not known. */
+static i64 price_known(const cwts_block *k, i64 now) {
+    const cwts_tape *tape = &k->tape;
+    if (k->sync.touch[CWTS_BID].price) return k->sync.touch[CWTS_BID].price;
+    if (!tape->count || now - tape->ring[(tape->count - 1) & (CWTS_TRADES - 1)].recv_ns > TRADE_TELLS_NS) return 0;
+    return tape->last_price;
+}
+
 /* A REST snapshot on spot and USD-M names no symbol, and recordings may hold several symbols'. One whose market lies more than
  * a fifth away from a price of ours is another symbol's. */
-static int snapshot_is_foreign(const cwts_block *k, const update *u) {
-    i64 ours = k->sync.touch[0].price ? k->sync.touch[0].price : k->tape.last_price, room = ours / 5;
+static int snapshot_is_foreign(const cwts_block *k, const update *u, i64 now) {
+    i64 ours = price_known(k, now), room = ours / 5;
     const cwts_level *levels = (const cwts_level *)u;
     if (ours <= 0) return 0;
     return (u->count[CWTS_BID] && levels[u->offset[CWTS_BID]].price > add_saturating(ours, room))
@@ -196,7 +207,7 @@ static u32 binance_adopt(cwts_block *k, const update *u, i64 recv_ns) {
 
 static u32 binance_snapshot(cwts_block *k, const update *u, i64 recv_ns, int named) {
     cwts_sync *s = &k->sync;
-    if (!named && snapshot_is_foreign(k, u)) {
+    if (!named && snapshot_is_foreign(k, u, recv_ns)) {
         k->counters.ignored++;
         return CWTS_EV_IGNORED;
     }

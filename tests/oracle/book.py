@@ -15,8 +15,8 @@ Everything is `json.loads`, dicts and exact `Decimal`; nothing is shared with th
 * Binance, a snapshot while the book is valid: until an update has continued the book, any other snapshot replaces it;
   if nothing but repetitions comes for 5 s after it, it was the wrong one and the book is lost. Later, one that is newer
   and names our symbol replaces the book. One without a name may be another symbol's: one whose best bid lies above 6/5
-  of our price, or its best ask below 4/5, is passed over; another is kept aside, and becomes the book only if the next
-  update does not follow ours and reaches back to it.
+  of our price (our best bid, else that of a trade of the last 60 s), or its best ask below 4/5, is passed over; another
+  is kept aside, and becomes the book only if the next update does not follow ours and reaches back to it.
 
 The touch is the best bid and ask of the book or of the ticker streams, whichever has the newer update id.
 """
@@ -34,6 +34,7 @@ from typing import Any
 NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 INTEGER = re.compile(r"-?[0-9]{1,18}")
 FIRST_UPDATE_NS = 5_000_000_000
+TRADE_TELLS_NS = 60_000_000_000
 PARTIAL = re.compile(r"@depth[0-9]")
 OKX_RANK = {"books5": 1, "books50-l2-tbt": 2, "books": 3, "books-l2-tbt": 3}
 
@@ -86,6 +87,7 @@ class Oracle:
         self.rank = 0
         self.trade_kind = ""
         self.trade_prints: list[tuple[Decimal, Decimal, int]] = []  # price, quantity, aggressor
+        self.trade_ns = 0  # when the newest came
         self.forced: list[tuple[Decimal, Decimal, int]] = []  # forced orders: price, quantity, side (1 sells)
         names = (
             "messages ignored malformed applied stale gaps snapshots snapshots_old trades trades_ignored keepalives "
@@ -280,7 +282,8 @@ class Oracle:
         self.waiting.append(update)
 
     def _is_foreign(self, snapshot: Update) -> bool:
-        ours = self.touch[0][0] or (self.trade_prints[-1][0] if self.trade_prints else 0)
+        told = self.trade_prints and self.now - self.trade_ns <= TRADE_TELLS_NS
+        ours = self.touch[0][0] or (self.trade_prints[-1][0] if told else 0)
         bids, asks = ([level[0] for level in side] for side in snapshot.levels)
         return bool(ours) and (bool(bids and max(bids) * 5 > ours * 6) or bool(asks and min(asks) * 5 < ours * 4))
 
@@ -320,6 +323,7 @@ class Oracle:
         self.counts["trades"] += 1
         self.happened.add("trade")
         self.trade_prints.append((price, qty, -1 if message["m"] is True else 1))
+        self.trade_ns = self.now
 
     def _binance_forced(self, order: object) -> None:
         if not isinstance(order, dict) or (symbol := text(order, "s")) is None:
@@ -438,6 +442,7 @@ class Oracle:
                 self.counts["trades"] += 1
                 self.happened.add("trade")
                 self.trade_prints.append((price, qty, aggressor))
+                self.trade_ns = self.now
             else:
                 self.counts["trades_ignored"] += 1
 
