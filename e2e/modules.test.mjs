@@ -3,10 +3,11 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { MessageChannel, Worker } from "node:worker_threads";
-import { createRing, frameBytes, HEADER_BYTES, knock, PortReader, PortWriter, RingReader, RingWriter } from "../web/ring.js";
+import { createRing, ENTRY, frameBytes, HEADER_BYTES, knock, PortReader, PortWriter, RingReader, RingWriter } from "../web/ring.js";
 import { Latency } from "../web/latency.js";
 import { createMirror, DRAWN, MirrorReader, MirrorWriter } from "../web/mirror.js";
 import { ENUMS } from "../web/layout.js";
+import { Driver } from "../web/workers/driver.js";
 import { plain } from "../web/snapshot.js";
 import { reasonShort, reasonWords } from "../web/words.js";
 
@@ -239,4 +240,44 @@ test("every reason has words of its own, long and short", () => {
   }
   assert.equal(short.size, Object.keys(ENUMS.cwts_reason).length);
   assert.ok(long.size >= short.size);
+});
+
+test("time passes for the engine although the session drops what comes", () => {
+  const { RAW, TIMER } = ENUMS.cwts_kind;
+  const heap = new Uint8Array(4096);
+  const view = new DataView(heap.buffer);
+  const [input, taken] = [2048, /** @type {number} */ (1)]; // what `look` says of a message that the engine is to have
+  /** @type {number[]} */
+  let fed = [];
+  let says = 0;
+  const driver = new Driver({
+    session: { look: () => says, passed() {}, events: () => false, take: () => "[]" },
+    heap: () => heap,
+    drained: 0,
+    input,
+    inputBytes: 2048,
+    feed(bytes) {
+      fed.push(...framesIn(heap, input, bytes).map(({ kind }) => kind));
+      return 0;
+    },
+    act() {},
+  });
+  /** @param {number} second @param {number} kind */
+  const comes = (second, kind) => {
+    heap.fill(0);
+    view.setBigInt64(0, BigInt(second * 1e9), true);
+    view.setUint32(8, 2, true);
+    view.setUint16(14, kind, true);
+    fed = [];
+    driver.process(frameBytes(2));
+    return fed;
+  };
+  assert.deepEqual(comes(1, ENTRY.TICK), []);
+  assert.deepEqual(comes(2, RAW), [], "dropped");
+  assert.deepEqual(comes(2, ENTRY.TICK), [TIMER]);
+  says = taken;
+  assert.deepEqual(comes(3, RAW), [RAW]);
+  says = 0;
+  assert.deepEqual(comes(3, ENTRY.TICK), [], "a message brought the time");
+  assert.deepEqual(comes(4, ENTRY.TICK), [TIMER]);
 });

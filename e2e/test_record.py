@@ -401,6 +401,21 @@ def test_it_fits(live: Live, screenshots: Path, name: str, width: int, height: i
     page.screenshot(path=screenshots / f"{name}.png")
 
 
+@pytest.mark.parametrize("width", [1920, 1440, 1320, 1319, 1024, 800])
+def test_the_button_that_stops_trading_stays_in_the_first_row(live: Live, width: int) -> None:
+    """However much the bar has to say: it was at the left of a second row when a simulated session was recorded."""
+    trader, page = live.trader, live.trader.page
+    page.set_viewport_size({"width": width, "height": 800})
+    assert record(trader) is None
+    live.go("binance-usdm")
+    recorded(trader, 20)
+    kill, tools = page.locator("#kill").bounding_box(), page.locator("#help").bounding_box()
+    assert kill and tools
+    assert kill["x"] > tools["x"] + tools["width"]
+    assert kill["x"] + kill["width"] <= width
+    assert abs(kill["y"] + kill["height"] / 2 - tools["y"] - tools["height"] / 2) < 4
+
+
 # -- without shared memory --------------------------------------------------------------------------------------------
 
 

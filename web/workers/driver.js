@@ -49,7 +49,7 @@ export class Driver {
     this.events = 0;
     this.pending = 0; // events that the session has not heard of
     this.at = 0; // the entry that is being looked at, from `drained`
-    this.quietSince = Infinity; // ms: when the last message or timer came
+    this.quietSince = Infinity; // ms: when the engine last got a message or a timer
     /** Market messages and milliseconds in the kernel of the last batch. */
     this.messages = 0;
     this.kernelMs = 0;
@@ -82,7 +82,6 @@ export class Driver {
       const link = this.links.get(number);
       if (kind === RAW) {
         this.messages += 1;
-        this.quietSince = this.#ms(at);
         if (link && this.#passes(link, place + HEADER_BYTES)) {
           link.passed += 1;
           this.#push(place, next - at, link.stream);
@@ -145,6 +144,7 @@ export class Driver {
     this.bytes.copyWithin(to, from, from + size);
     this.view.setUint16(to + 12, stream, true);
     this.used += size;
+    this.quietSince = this.#ms(this.at);
   }
 
   /** The body of an answer becomes a message. @param {number} at @param {number} length of the entry */
@@ -159,6 +159,7 @@ export class Driver {
     this.view.setUint16(to + 12, FETCH_STREAM, true);
     this.view.setUint16(to + 14, RAW, true);
     this.used += size;
+    this.quietSince = this.#ms(this.at);
   }
 
   /** A frame of our own, at the time of the entry. @param {number} kind @param {number} length */
