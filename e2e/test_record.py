@@ -410,7 +410,8 @@ def test_the_button_that_stops_trading_stays_in_the_first_row(live: Live, width:
     live.go("binance-usdm")
     recorded(trader, 20)
     kill, tools = page.locator("#kill").bounding_box(), page.locator("#help").bounding_box()
-    assert kill and tools
+    assert kill
+    assert tools
     assert kill["x"] > tools["x"] + tools["width"]
     assert kill["x"] + kill["width"] <= width
     assert abs(kill["y"] + kill["height"] / 2 - tools["y"] - tools["height"] / 2) < 4
