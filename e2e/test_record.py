@@ -267,6 +267,38 @@ def test_a_page_that_is_killed_loses_at_most_the_group_that_was_not_written(
     assert replayed(command, path, "binance")["synced"]
 
 
+def test_two_pages_record_side_by_side_and_leave_each_other_alone(
+    live: Live, context: BrowserContext, make_trader: Any, address: str, command: str, tmp_path: Path
+) -> None:
+    """Begun in the same second, of the same instrument, by two tabs."""
+    other = opened(context.new_page(), make_trader, address, live.simulators)
+    both = [live, other]
+    for each in both:
+        each.go("binance-usdm")
+    for each in both:
+        each.trader.run("void setTimeout(() => cwts.record(true), 2000 - (Date.now() % 1000))")
+    names = []
+    for each in both:
+        each.trader.until(lambda state: state["recording"]["name"])
+        recorded(each.trader, 50)
+        names.append(each.trader.state()["recording"]["name"])
+    one, two = names
+    assert one != two
+    assert one.removesuffix(".cwts")[:-5] == two.removesuffix(".cwts")[:-5], "not in the same second"
+    listed = {row["name"]: row["writing"] for row in other.trader.run("cwts.recordings()")}
+    assert listed == {one: False, two: True}
+    other.trader.page.click("#recordings")
+    for _ in range(2):
+        other.trader.page.locator(f"[data-file='{one}']").last.click()
+    other.trader.shows("#recordings-error", "another page is writing it")
+    other.trader.escape()
+    for each, name in zip(both, names, strict=True):
+        each.trader.run("cwts.stop()")
+        path = download(each.trader, name, tmp_path)
+        assert check(path).torn_bytes == 0
+        assert replayed(command, path, "binance-usdm")["block_sha256"] == each.trader.run("cwts.blockSha256()")
+
+
 def test_full_storage_ends_the_recording_and_nothing_else(
     on_disk: BrowserContext,
     make_trader: Any,

@@ -146,6 +146,25 @@ async function stopped(error) {
 }
 
 /**
+ * Another page may begin a file in the same second: then it has the name, and this file takes the next number.
+ * @param {FileSystemDirectoryHandle} place @param {string} base @param {number} part @param {Set<string>} taken names
+ * @returns {Promise<{name: string, handle: FileSystemSyncAccessHandle}>}
+ */
+async function created(place, base, part, taken) {
+  for (let number = part, tries = 20; ; number += 1) {
+    const name = `${base}-${String(number).padStart(4, "0")}${SUFFIX}`;
+    if (taken.has(name)) continue;
+    const file = await place.getFileHandle(name, { create: true });
+    try {
+      return { name, handle: await file.createSyncAccessHandle() };
+    } catch (error) {
+      const theirs = error instanceof DOMException && error.name === "NoModificationAllowedError";
+      if (!theirs || (tries -= 1) === 0) throw error;
+    }
+  }
+}
+
+/**
  * A file begins. @param {string} base its name without number and suffix @param {number} part of the recording, from 0
  * @param {Limits} limits
  */
@@ -156,11 +175,7 @@ async function begin(base, part, limits) {
     await close();
     ({ keptBytes } = limits);
     const taken = new Set((await files(place)).map(({ name }) => name));
-    let number = part;
-    const name = () => `${base}-${String(number).padStart(4, "0")}${SUFFIX}`;
-    while (taken.has(name())) number += 1;
-    const handle = await (await place.getFileHandle(name(), { create: true })).createSyncAccessHandle();
-    current = { name: name(), bytes: 0, frames: 0, handle };
+    current = { ...(await created(place, base, part, taken)), bytes: 0, frames: 0 };
     await prune(place);
     progress();
     tell({ changed: true });
