@@ -650,8 +650,7 @@ def test_no_address(url: str) -> None:
             '{"arg":{"channel":"books","instId":"BTC-USDT"},"action":"update","data":[{"seqId":LONG,"prevSeqId":LONG}]}',
         ),
         ("okx", "BTC-USDT", '{"arg":{"channel":"trades","instId":"BTC-USDT"},"data":[{"tradeId":"LONG"}]}'),
-        # in Pyodide so deep a nesting exhausts the page's stack before Python's limit
-        pytest.param("okx", "BTC-USDT", '{"arg":{"x":DEEP},"data":1}', marks=pytest.mark.native),
+        ("okx", "BTC-USDT", '{"arg":{"x":DEEP},"data":1}'),
     ],
 )  # fmt: skip
 def test_numbers_without_end_harm_nothing(exchange: str, symbol: str, text: str) -> None:

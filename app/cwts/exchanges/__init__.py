@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from cwts.errors import CwtsError, InputError
 from cwts.exchanges import binance, okx
 from cwts.instruments import decimals_of, parse_instrument
+from cwts.jsontext import parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,7 +156,7 @@ def ask_book(exchange: str, endpoints: Endpoints, symbol: str) -> Question:
 def unwrapped(status: int, answer: bytes) -> tuple[int, bytes]:
     """Status and content of what a WebSocket answered to a `Question`, as REST would have given them."""
     try:
-        found = json.loads(answer)
+        found = parse(answer)
     except ValueError:
         return status, answer
     if not isinstance(found, dict):
@@ -170,7 +171,7 @@ def unwrapped(status: int, answer: bytes) -> tuple[int, bytes]:
 def instrument_of(exchange: str, symbol: str, status: int, answer: bytes) -> Instrument:
     """The instrument that the answer to `instruments_url` describes. Raises InputError where there is none."""
     try:
-        found = json.loads(answer)
+        found = parse(answer)
     except ValueError:
         found = None
     if isinstance(found, dict):
@@ -193,7 +194,7 @@ def finer(exchange: str, instrument: Instrument, answer: bytes) -> Instrument:
     Binance spot sends every number with 8 decimals, so quantities get all of them.
     """
     try:
-        found = json.loads(answer)
+        found = parse(answer)
         book = found["data"][0] if exchange == "okx" else found
         levels = [*book["bids"], *book["asks"]]
         prices, quantities = (max((decimals_of(Decimal(str(level[i]))) for level in levels), default=0) for i in (0, 1))
@@ -207,7 +208,7 @@ def finer(exchange: str, instrument: Instrument, answer: bytes) -> Instrument:
 def price_of(exchange: str, answer: bytes) -> Decimal | None:
     """The price in the answer to `book_url`, if there is one."""
     try:
-        found = json.loads(answer)
+        found = parse(answer)
         text = okx.price_of(found) if exchange == "okx" else binance.price_of(found)
         return Decimal(text) if text else None
     except (ValueError, InvalidOperation, KeyError, IndexError, TypeError, AttributeError):

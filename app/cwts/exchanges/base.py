@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from cwts.jsontext import parse
 from cwts.kernel import layout
 
 if TYPE_CHECKING:
@@ -374,8 +375,8 @@ class Session(ABC):
     def _object(payload: Payload) -> dict[str, Any] | None:
         """The JSON object that a message is; None where it is anything else."""
         try:
-            found = json.loads(bytes(payload))
-        except (ValueError, RecursionError):
+            found = parse(payload)
+        except ValueError:
             return None
         return found if isinstance(found, dict) else None
 

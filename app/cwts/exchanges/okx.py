@@ -31,6 +31,7 @@ from urllib.parse import quote
 
 from cwts.errors import InputError
 from cwts.exchanges.base import DROP, HOUR, OPEN, SECOND, Book, Link, Note, Recent, Send, Session, Slot
+from cwts.jsontext import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -156,8 +157,8 @@ class OkxSession(Session):
         if match is None or b'"data"' not in bytes(payload[: match.start() + len(match[0]) + 256]):
             return None
         try:
-            argument = json.loads(match[1])
-        except (ValueError, RecursionError):
+            argument = parse(match[1])
+        except ValueError:
             return None
         instrument, what = self._by_symbol.get(str(argument.get("instId"))), _WHAT.get(str(argument.get("channel")))
         if instrument is None or what is None or b'"event"' in head:
