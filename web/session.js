@@ -21,7 +21,7 @@ import { Snapshot } from "./snapshot.js";
  * @property {{role: string, replica: number, url: string, state: "connecting" | "open" | "waiting" | "idle", age: number | null,
  *   silent: number | null, retry: number | null, messages: number, rotating: boolean, connects: number, losses: number,
  *   rotations: number, garbage: number, error: string}[]} links
- * @property {{symbol: string, synced: boolean, gaps: number, resets: number, snapshots: number, repeats: number}[]} books
+ * @property {{symbol: string, synced: boolean, given_up: string, gaps: number, resets: number, snapshots: number, repeats: number}[]} books
  * @property {number} lost @property {number} overflows
  */
 /** @typedef {{at: number, level: "info" | "warning", text: string}} Note */

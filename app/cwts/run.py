@@ -323,7 +323,7 @@ class Live:
         """What `cwts replay --json` would say of each instrument, and the state of the connections."""
         health = self.session.health(self.now())
         found = {}
-        for line in self.lines:
+        for line, book in zip(self.lines, self.session.books, strict=False):
             result = summary(line.engine, line.setup)
             feed = percentiles(line.engine, layout.Stage.FEED)
             result["engine"] = self.options.engine
@@ -334,6 +334,7 @@ class Live:
             result["ticks"] = line.sink.frames
             result["over_budget"] = line.sink.over_budget
             result["lost"] = line.sink.lost
+            result["given_up"] = book.given_up
             result["overflows"] = line.sink.overflows
             result["recording"] = [str(path) for path in line.recorder.files] if line.recorder else []
             found[line.symbol] = result
@@ -342,15 +343,15 @@ class Live:
         return {"exchange": self.options.exchange, "symbols": found, "connections": health["links"]}
 
     def well(self) -> tuple[bool, dict[str, Any]]:
-        """Whether all books are valid and fresh."""
+        """Whether all books are valid and fresh, but for those of instruments that were given up."""
         now = self.now()
-        books = {}
-        for line in self.lines:
+        books: dict[str, dict[str, Any]] = {}
+        for line, book in zip(self.lines, self.session.books, strict=False):
             sync = line.engine.view["sync"]
             age = (now - int(sync["book_ns"])) / SECOND if int(sync["book_ns"]) else None
-            books[line.symbol] = {"synced": line.sink.synced, "age_s": age}
+            books[line.symbol] = {"synced": line.sink.synced, "age_s": age, "given_up": book.given_up}
         stale = self.options.policy.drop_ns / SECOND
-        bad = [s for s, b in books.items() if not b["synced"] or (b["age_s"] or 0) > stale]
+        bad = [s for s, b in books.items() if not b["given_up"] and (not b["synced"] or (b["age_s"] or 0) > stale)]
         why = f"the book of {', '.join(bad)} is not valid or stale" if bad else "" if books else "starting"
         return not why, {
             "well": not why,
@@ -363,12 +364,13 @@ class Live:
         """Everything as Prometheus text."""
         now = self.now()
         samples: list[Sample] = [("uptime_seconds", {}, (now - self.started_ns) / SECOND)]
-        for line in self.lines:
+        for line, book in zip(self.lines, self.session.books, strict=False):
             label = {"exchange": self.options.exchange, "symbol": line.symbol}
             view, sink = line.engine.view, line.sink
             counters, account, sync = view["counters"], view["account"], view["sync"]
             samples += [
                 ("book_synced", label, float(sink.synced)),
+                ("given_up", label, float(bool(book.given_up))),
                 ("book_age_seconds", label, (now - int(sync["book_ns"])) / SECOND if int(sync["book_ns"]) else -1.0),
                 ("ticks_total", label, sink.frames),
                 ("over_budget_total", label, sink.over_budget),
@@ -408,6 +410,7 @@ class Live:
 _HELPS = {
     "uptime_seconds": ("gauge", "Seconds since the start."),
     "book_synced": ("gauge", "1 while the book is valid."),
+    "given_up": ("gauge", "1 where the exchange does not have the instrument any more."),
     "book_age_seconds": ("gauge", "Seconds since the newest update of the book; -1: none yet."),
     "ticks_total": ("counter", "Frames fed to the engine."),
     "over_budget_total": ("counter", "Batches that took longer than the budget."),

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,18 @@ async def line_with(process: asyncio.subprocess.Process, text: str) -> str:
         if text in line:
             return line
     raise AssertionError(f"no line with {text!r}")
+
+
+def well(port: int) -> dict[str, Any]:
+    """The health answer, once all is well."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return ask_health(port)
+        except CwtsError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
 
 
 async def end_of(process: asyncio.subprocess.Process) -> tuple[int, str, str]:
@@ -347,6 +360,72 @@ def test_unknown_symbols_and_refused_subscriptions() -> None:
             code, _, error = await end_of(process)
             assert code == 2
             assert "the subscription was refused" in error
+            assert error.count("\n") == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("exchange", "symbols"), [("okx", ("BTC-USDT", "UNI-USD-SWAP")), ("binance", ("A", "B"))])
+def test_one_that_is_delisted_is_given_up_and_the_other_goes_on(
+    exchange: str, symbols: tuple[str, str], tmp_path: Path
+) -> None:
+    """Of two that are live. The log, the health answer, the metrics and the summary say so; the exit code is 0."""
+    port = free_port()
+    capture, stays, goes = OKX, *symbols
+    if exchange == "binance":  # the same market under two names
+        capture = tmp_path / "capture.gz"
+        with gzip.open(capture, "wb") as file:
+            for ns, raw in list(lines_of(SPOT))[:3000]:
+                for symbol in symbols:
+                    renamed = raw.replace(b"BTCUSDT", symbol.encode()).replace(b"btcusdt", symbol.lower().encode())
+                    file.write(b"%d %b\n" % (ns, renamed))
+
+    async def main() -> None:
+        async with Simulator([capture], speed=1.0, start="first", loop=True) as sim:
+            process = await start(
+                "run", "--exchange", exchange, "--symbol", stays, "--symbol", goes, "--plain", "--json",
+                "--simulate", f"ws://127.0.0.1:{sim.port}", "--metrics", port,
+            )  # fmt: skip
+            waiting = set(symbols)
+            while waiting:
+                waiting.discard((await line_with(process, "the book is valid")).split(": ")[0].split()[-1])
+            sim.fault("delist", symbol=goes)
+            sim.fault("cut")
+            line = await line_with(process, "is given up")
+            assert f"{goes} is given up: " in line
+            health = await asyncio.to_thread(well, port)
+            assert health["books"][stays]["given_up"] == ""
+            assert health["books"][goes] | {"age_s": 0} == {
+                "synced": False, "age_s": 0, "given_up": line.split("is given up: ")[1].strip(),
+            }  # fmt: skip
+            text = (await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{port}/metrics")).read().decode()
+            for symbol in symbols:
+                label = f'{{exchange="{exchange}",symbol="{symbol}"}}'
+                assert f"cwts_given_up{label} {int(symbol == goes)}\n" in text
+            process.send_signal(signal.SIGTERM)
+            code, out, error = await end_of(process)
+            assert (code, error) == (0, "")
+            found = json.loads(out.splitlines()[-1])["symbols"]
+            assert found[stays]["synced"]
+            assert not found[stays]["given_up"]
+            assert not found[goes]["synced"]
+            assert found[goes]["given_up"]
+
+    asyncio.run(main())
+
+
+def test_when_the_last_one_is_delisted_the_run_ends_with_a_line() -> None:
+    async def main() -> None:
+        async with Simulator([OKX], speed=1.0, start="first", loop=True) as sim:
+            process = await start(
+                "run", "--exchange", "okx", "--symbol", "BTC-USDT", "--plain", "--simulate", f"ws://127.0.0.1:{sim.port}"
+            )  # fmt: skip
+            await line_with(process, "the book is valid")
+            sim.fault("delist", symbol="BTC-USDT")
+            sim.fault("cut")
+            code, _, error = await end_of(process)
+            assert code == 1
+            assert error.startswith("cwts: okx: no instrument is left: the subscription was refused: ")
             assert error.count("\n") == 1
 
     asyncio.run(main())

@@ -146,7 +146,7 @@ class BinanceSession(Session):
 
     def _subscribe(self, link: Link, names: tuple[str, ...]) -> str:
         """Subscribes all symbols to some streams; returns the request's id as it comes back."""
-        streams = [f"{book.symbol.lower()}@{name}" for book in self.books for name in names]
+        streams = [f"{book.symbol.lower()}@{name}" for book in self._wanted() for name in names]
         self._request += 1
         text = json.dumps({"method": "SUBSCRIBE", "params": streams, "id": self._request}, separators=(",", ":"))
         self.actions.append(Send(link.number, text))
@@ -181,7 +181,7 @@ class BinanceSession(Session):
         if what == _DEPTH:
             book = self.books[instrument]
             link.seen.add(instrument)
-            book.updates = True
+            book.updates, book.heard_ns = True, now
         elif what == _TRADE and self._repeats(instrument, _TRADE_ID.search(payload)):
             return DROP
         return self._alone[instrument]
@@ -225,8 +225,10 @@ class BinanceSession(Session):
             text = f"{error.get('msg', 'refused')} (code {error.get('code', '?')})"
             if link.extra and identity == link.extra:
                 self.actions.append(Note("warning", f"{link.slot.role}: no liquidations: {text}"))
-            elif link.pending:
+            elif link.pending and not any(book.ever for book in self.books):
                 self._fail(f"the subscription was refused: {text}", bad_input=True)
+            elif link.pending:  # it is what it was when it was accepted
+                self._drop(now, link, f"the subscription was refused: {text}")
             else:
                 self.actions.append(Note("warning", f"{link.slot.role}: {text}"))
             return
@@ -322,7 +324,7 @@ class BinanceSession(Session):
         error = found["error"] if isinstance(found.get("error"), dict) else found
         code, text = error.get("code"), str(error.get("msg", "no reason given"))
         if code in (-1121, -1122):
-            self._fail(f"there is no symbol {book.symbol} ({text})", bad_input=True)
+            self._unknown(now, book, f"there is no symbol {book.symbol} ({text})")
             return
         self._missed(now, book, request, f"{text} (code {code})")
         if code in (-1003, -1015) or status in (418, 429):
@@ -368,7 +370,7 @@ class BinanceSession(Session):
                 self._missed(now, book, book.request, f"no answer in {policy.answer_timeout_ns // SECOND} s")
                 if self._api.current is not None:
                     self._drop(now, self._api.current, "no answer to a request")
-            if not book.synced:
+            if not book.synced and not book.given_up:
                 book.updates = book.updates or self._carried(book.index)
                 self._need_book(now, book)
         api = self._api

@@ -210,6 +210,7 @@ class NativeHost:
         self._dirty: set[int] = set()
         self._ended: asyncio.Future[None] | None = None
         self._working = False
+        session.held = lambda index: sinks[index].engine.position()
 
     async def run(self) -> None:
         """Runs until `stop` is called or the session fails. Raises CwtsError or InputError."""
