@@ -79,6 +79,11 @@ def parse_instrument(data: bytes, exchange: str, symbol: str, *, name: str = "in
         root = parse(data)
     except ValueError as error:
         raise InputError(f"{name}: not JSON ({error})") from error
+    return find_instrument(root, exchange, symbol, name=name)
+
+
+def find_instrument(root: object, exchange: str, symbol: str, *, name: str) -> Instrument:
+    """The same in what has been parsed."""
     rows = _okx_rows(root) if exchange == "okx" else _binance_rows(root)
     key = "instId" if exchange == "okx" else "symbol"
     if not rows:

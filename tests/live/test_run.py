@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +16,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,7 +30,14 @@ from cwts.recorder import FrameRecording, Recorder, check
 from cwts.recorder import lines as frame_lines
 from cwts.run import Live, Options, endpoint_options
 from cwts.simulator import Simulator
-from market import lines_of
+from cwts.transport import native
+from live.warp import warp
+from market import compact, lines_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cwts.replay import Setup
 
 pytestmark = pytest.mark.native
 
@@ -344,6 +353,127 @@ def test_at_the_start_too_the_exchange_is_asked_when_it_says() -> None:
             assert "too many requests (HTTP 429): asking again in 2 s" in out
             assert "the book is valid" in out
             assert not [event for event in sim.events if event["what"] == "asked too early"]
+
+    asyncio.run(main())
+
+
+@contextlib.contextmanager
+def silent_host() -> Iterator[int]:
+    """Takes connections and never answers; yields the port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("why", ["a host that never answers", "too many requests"])
+def test_a_signal_stops_the_first_questions_too(name: str, why: str, tmp_path: Path) -> None:
+    """Cleanly, as at any other time, and long before the question would have been given up (10 s, 60 s)."""
+
+    async def stopped(port: int, wait: Any) -> None:
+        process = await start(
+            "run", "--exchange", "okx", "--symbol", "BTC-USDT", "--symbol", "UNI-USD-SWAP", "--plain", "--json",
+            "--simulate", f"ws://127.0.0.1:{port}", "--record", tmp_path / "out",
+        )  # fmt: skip
+        await wait(process)
+        process.send_signal(getattr(signal, name))
+        code, out, error = await asyncio.wait_for(end_of(process), 8)
+        assert (code, error) == (0, "")
+        assert f"{name}: stopping" in out
+        assert json.loads(out.splitlines()[-1])["symbols"] == {}
+        assert not (tmp_path / "out").exists()
+
+    async def asked(process: asyncio.subprocess.Process) -> None:
+        del process
+        await asyncio.sleep(3)  # the question is on its way: nothing tells
+
+    async def main() -> None:
+        if why == "too many requests":
+            async with Simulator([OKX], start="command") as sim:
+                sim.fault("limit", seconds=60)
+                await stopped(sim.port, lambda process: line_with(process, "too many requests"))
+        else:
+            with silent_host() as port:
+                await stopped(port, asked)
+
+    asyncio.run(main())
+
+
+def test_the_duration_counts_from_the_start() -> None:
+    with silent_host() as port:
+        found = subprocess.run(
+            [*CWTS, "run", "--exchange", "okx", "--symbol", "BTC-USDT", "--plain", "--duration", "1",
+             "--simulate", f"ws://127.0.0.1:{port}"],
+            capture_output=True, text=True, timeout=9, check=False,
+        )  # fmt: skip
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(("exchange", "rules"), [("binance", 1), ("okx", 2)])
+def test_the_first_questions_of_many_symbols_stay_within_the_limits(
+    exchange: str, rules: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules are asked for together, books at a pace that the exchange allows; a line says how far it is.
+
+    Forty books cost Binance (which counts here, too) more than a minute allows, OKX more than two seconds.
+    """
+    if exchange == "okx":
+        symbols = [f"A{i}-USDT{'-SWAP' * (i % 2)}" for i in range(40)]
+        row = {"asks": [["10.6", "1", "0", "1"]], "bids": [["10.5", "1", "0", "1"]], "ts": "1", "seqId": 5}
+        messages: list[Any] = [
+            {"arg": {"channel": "books", "instId": symbol}, "action": "snapshot", "data": [row | {"prevSeqId": -1}]}
+            for symbol in symbols
+        ]
+    else:
+        symbols = [f"A{i}USDT" for i in range(40)]
+        update = {"e": "depthUpdate", "E": 1, "U": 1, "u": 2, "b": [["10.5", "1"]], "a": [["10.6", "1"]]}
+        messages = [{"stream": f"{symbol.lower()}@depth@100ms", "data": update | {"s": symbol}} for symbol in symbols]
+    capture = tmp_path / "capture.gz"
+    capture.write_bytes(gzip.compress(b"".join(b"%d %b\n" % (i, compact(m)) for i, m in enumerate(messages))))
+    asked: list[tuple[float, str]] = []
+    told: list[str] = []
+
+    def watched(url: str, context: Any) -> native.Answer:
+        answer = native_fetch(url, context)
+        asked.append((live.now() / 1e9, url))
+        return answer
+
+    native_fetch = native.fetch
+    monkeypatch.setattr(native, "fetch", watched)
+
+    async def main() -> list[Setup]:
+        nonlocal live
+        async with Simulator([capture], speed=0) as sim:
+            await sim.finished.wait()
+            endpoints = endpoint_options(exchange, f"ws://127.0.0.1:{sim.port}", [])
+            live = Live(Options(exchange, tuple(symbols), endpoints=endpoints), lambda _, text: told.append(text))
+            loop = asyncio.get_running_loop()
+            live.now = lambda: int(loop.time() * 1e9)
+            return await live._describe()
+
+    live: Any = None
+    setups = warp(main())
+    assert [setup.survey.symbol for setup in setups] == symbols
+    assert {str(setup.survey.reference_price) for setup in setups} == {"10.5"}
+    assert not [text for text in told if "too many" in text]
+    books = [at for at, url in asked if "depth" in url or "/books" in url]
+    assert (len(asked) - len(books), len(books)) == (rules, 40)
+    if exchange == "binance":  # half of 6,000 a minute, after the first 3,000
+        assert max(sum(start <= at < start + 60 for at in books) for start in books) * 250 <= 6000
+        assert any(re.fullmatch(r"\d+ of 40 first books: the exchange's limit allows the next in 5 s", t) for t in told)
+    else:
+        assert max(sum(start <= at < start + 2 for at in books) for start in books) <= 40
+
+
+def test_of_many_symbols_the_unknown_one_is_named() -> None:
+    """Asked for together, Binance says only that there is one."""
+
+    async def main() -> None:
+        async with Simulator([SPOT], speed=1.0) as sim:
+            process = await start(
+                "run", "--exchange", "binance", "--symbol", "BTCUSDT", "--symbol", "NOPEUSDT", "--plain",
+                "--simulate", f"ws://127.0.0.1:{sim.port}",
+            )  # fmt: skip
+            assert await end_of(process) == (2, "", "cwts: binance has no symbol NOPEUSDT\n")
 
     asyncio.run(main())
 

@@ -234,20 +234,20 @@ class Recent:
 
 
 class Budget:
-    """A token bucket for what an exchange charges per minute."""
+    """A token bucket for what an exchange charges per minute; `burst`: the most at once, where that is less."""
 
-    __slots__ = ("_level", "_per_minute", "_time_ns")
+    __slots__ = ("_burst", "_level", "_per_minute", "_time_ns")
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, per_minute: int, burst: int = 0) -> None:
         self._per_minute = per_minute
-        self._level = float(per_minute)
+        self._burst = self._level = float(burst or per_minute)
         self._time_ns = 0
 
     def wait_ns(self, now: int, cost: int) -> int:
         """0 if `cost` can be spent now (then it is), else how long to wait."""
         if self._time_ns:
             self._level += (now - self._time_ns) * self._per_minute / (60 * SECOND)
-            self._level = min(self._level, float(self._per_minute))
+            self._level = min(self._level, self._burst)
         self._time_ns = now
         if self._level >= cost:
             self._level -= cost
@@ -267,6 +267,9 @@ class Session(ABC):
 
     exchange: ClassVar[str] = ""
     book_role: ClassVar[str] = ""  # the role whose links carry the books
+    budget: Budget  # what all requests are paid from, a host's first questions too
+    rules_weight: int  # of a question for the rules of instruments
+    book_weight: int  # … and for a book
 
     def __init__(
         self, symbols: Sequence[str], endpoints: Endpoints, policy: Policy | None = None, seed: int = 0

@@ -51,6 +51,7 @@ class Venue:
     book_role: str
     depth_limit: int
     depth_weight: int
+    rules_weight: int
     weight_per_minute: int  # half of what the exchange allows: we are not alone at this address
     api: bool  # snapshots by WebSocket API
     rest: str  # path of the REST API
@@ -61,7 +62,7 @@ class Venue:
 VENUES = {
     "binance": Venue(
         {"stream": ("depth@100ms", "trade", "bookTicker")},
-        "stream", 5000, 250, 3000, api=True, rest="/api/v3",
+        "stream", 5000, 250, 20, 3000, api=True, rest="/api/v3",
         endpoints={
             "stream": "wss://stream.binance.com:9443/stream",
             "api": "wss://ws-api.binance.com:443/ws-api/v3",
@@ -70,7 +71,7 @@ VENUES = {
     ),
     "binance-usdm": Venue(
         {"public": ("depth@100ms", "bookTicker"), "market": ("aggTrade",)},
-        "public", 1000, 20, 1200, api=True, rest="/fapi/v1",
+        "public", 1000, 20, 1, 1200, api=True, rest="/fapi/v1",
         endpoints={
             "public": "wss://fstream.binance.com/public/stream",
             "market": "wss://fstream.binance.com/market/stream",
@@ -81,7 +82,7 @@ VENUES = {
     ),
     "binance-coinm": Venue(
         {"stream": ("depth@100ms", "aggTrade", "bookTicker")},
-        "stream", 1000, 20, 1200, api=False, rest="/dapi/v1",
+        "stream", 1000, 20, 1, 1200, api=False, rest="/dapi/v1",
         endpoints={"stream": "wss://dstream.binance.com/stream", "rest": "https://dapi.binance.com"},
         extras={"stream": ("forceOrder",)},
     ),
@@ -129,7 +130,8 @@ class BinanceSession(Session):
         self._queue: list[str] = []  # requests that wait for the connection
         self._request = 0
         self._api_used_ns = 0
-        self._budget = Budget(venue.weight_per_minute)
+        self.budget = Budget(venue.weight_per_minute)
+        self.rules_weight, self.book_weight = venue.rules_weight, venue.depth_weight
 
     # -- streams ----------------------------------------------------------------------------------------------------
 
@@ -243,7 +245,7 @@ class BinanceSession(Session):
     def _need_book(self, now: int, book: Book) -> None:
         if book.request or not book.updates or now < max(book.retry_ns, self._calm_ns):
             return
-        if wait := self._budget.wait_ns(now, self.venue.depth_weight):
+        if wait := self.budget.wait_ns(now, self.book_weight):
             book.retry_ns = now + wait
             return
         self._request += 1
@@ -406,9 +408,11 @@ def depth_url(market: str, endpoints: Endpoints, symbol: str, limit: int) -> str
     return f"{endpoints['rest']}{VENUES[market].rest}/depth?symbol={quote(symbol.upper())}&limit={limit}"
 
 
-def instruments_url(market: str, endpoints: Endpoints, symbol: str) -> str:
-    """GET: the rules of one symbol (spot) or of all (futures take no symbol)."""
-    query = f"?symbol={quote(symbol.upper())}" if market == "binance" else ""
+def instruments_url(market: str, endpoints: Endpoints, symbols: Sequence[str]) -> str:
+    """GET: the rules of some symbols (spot) or of all (futures take no symbol)."""
+    names = json.dumps([symbol.upper() for symbol in symbols], separators=(",", ":"))
+    one = f"symbol={quote(symbols[0].upper())}" if len(symbols) == 1 else f"symbols={quote(names)}"
+    query = f"?{one}" if market == "binance" else ""
     return f"{endpoints['rest']}{VENUES[market].rest}/exchangeInfo{query}"
 
 

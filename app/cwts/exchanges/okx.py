@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from cwts.errors import InputError
-from cwts.exchanges.base import DROP, HOUR, OPEN, SECOND, Book, Link, Note, Recent, Send, Session, Slot
+from cwts.exchanges.base import DROP, HOUR, OPEN, SECOND, Book, Budget, Link, Note, Recent, Send, Session, Slot
 from cwts.jsontext import parse
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ CHANNELS = ("books", "trades", "bbo-tbt")
 LIQUIDATIONS = "liquidations"  # the id of the operation that subscribes to them
 MAX_SYMBOLS = 60
 OPERATIONS_PER_HOUR = 400  # of 480: what is left is for people
+REQUESTS = 600, 20  # a minute, and at once: half of what /market/books and /public/instruments allow in 2 s, 40 and 20
 LEADER_SILENT_NS = 2 * SECOND  # after which another connection that is ahead takes over
 
 _BOOKS, _TRADES, _OTHER = 0, 1, 2
@@ -89,6 +90,8 @@ class OkxSession(Session):
             raise InputError(
                 f"at most {MAX_SYMBOLS} instruments on one connection, not {len(symbols)}: use several processes"
             )
+        self.budget = Budget(*REQUESTS)
+        self.rules_weight = self.book_weight = 1
         self.slots = [
             Slot("public", replica, replica % 4, self.endpoints["public"]) for replica in range(self.policy.replicas)
         ]
@@ -337,9 +340,10 @@ def _key(argument: dict[str, Any]) -> str:
 # -- addresses ------------------------------------------------------------------------------------------------------
 
 
-def instruments_url(endpoints: Endpoints, symbol: str) -> str:
-    """GET: the rules of one instrument."""
-    query = f"instType={instrument_type(symbol)}&instId={quote(symbol.upper())}"
+def instruments_url(endpoints: Endpoints, symbols: Sequence[str]) -> str:
+    """GET: the rules of one instrument, or of all of the same type."""
+    one = f"&instId={quote(symbols[0].upper())}" if len(symbols) == 1 else ""
+    query = f"instType={instrument_type(symbols[0])}{one}"
     return f"{endpoints['rest']}/api/v5/public/instruments?{query}"
 
 

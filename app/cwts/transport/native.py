@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import Executor, Future
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from picows import WSCloseCode, WSFrame, WSHandshakeError, WSInvalidURL, WSListener, WSMsgType, WSTransport, ws_connect
@@ -117,6 +119,29 @@ def fetch(url: str, context: ssl.SSLContext | None = None) -> Answer:
     except urllib.error.HTTPError as error:
         with error:
             return Answer(int(error.code), error.read(MAX_ANSWER), retry_after(error.headers.get("Retry-After")))
+
+
+class _Threads(Executor):
+    """A thread for each call, for which nobody waits: a host that never answers does not keep a program from ending."""
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Calls it in a thread of its own."""
+        future: Future[Any] = Future()
+
+        def work() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call(*args, **kwargs))
+                except BaseException as error:  # noqa: BLE001 - who waits for the result is to have it
+                    future.set_exception(error)
+
+        threading.Thread(target=work, name="request", daemon=True).start()
+        return future
+
+
+async def ask(url: str, context: ssl.SSLContext | None = None) -> Answer:
+    """`fetch` without blocking; may be cancelled at any time. Raises OSError, ValueError or HTTPException."""
+    return await asyncio.get_running_loop().run_in_executor(_Threads(), fetch, url, context)
 
 
 class _Listener(WSListener):
@@ -391,7 +416,7 @@ class NativeHost:
     async def _fetch(self, request: int, url: str) -> None:
         status, body, wait, why = 0, b"", 0, ""
         try:
-            status, body, wait = await asyncio.to_thread(fetch, url, self._context)
+            status, body, wait = await ask(url, self._context)
         except Exception as error:  # noqa: BLE001 - as above
             why = explain(error, url)[0]
         now = self._now()
