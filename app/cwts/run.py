@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -398,16 +399,31 @@ class Live:
         return {"exchange": self.options.exchange, "symbols": found, "connections": health["links"]}
 
     def well(self) -> tuple[bool, dict[str, Any]]:
-        """Whether all books are valid and fresh, but for those of instruments that were given up."""
+        """Whether all books are valid, but for those of instruments that were given up, and the exchange is heard.
+
+        How old a book is says nothing: a thinly traded one is as old as its last change, and the connection tells that
+        it still holds. What has fallen silent altogether the session drops, and its books with it.
+        """
         now = self.now()
         books: dict[str, dict[str, Any]] = {}
-        for line, book in zip(self.lines, self.session.books, strict=False):
+        for line, known in zip(self.lines, self.session.books, strict=False):
             sync = line.engine.view["sync"]
             age = (now - int(sync["book_ns"])) / SECOND if int(sync["book_ns"]) else None
-            books[line.symbol] = {"synced": line.sink.synced, "age_s": age, "given_up": book.given_up}
-        stale = self.options.policy.drop_ns / SECOND
-        bad = [s for s, b in books.items() if not b["given_up"] and (not b["synced"] or (b["age_s"] or 0) > stale)]
-        why = f"the book of {', '.join(bad)} is not valid or stale" if bad else "" if books else "starting"
+            books[line.symbol] = {"synced": line.sink.synced, "age_s": age, "given_up": known.given_up}
+        links = self.session.health(now)["links"]
+        assert isinstance(links, list)
+        silence = [
+            link["silent"] for link in links if link["role"] == self.session.book_role and link["state"] == "open"
+        ]
+        bad = [symbol for symbol, book in books.items() if not book["given_up"] and not book["synced"]]
+        if not books:
+            why = "starting"
+        elif bad:
+            why = f"the book of {', '.join(bad)} is not valid"
+        elif min(silence, default=math.inf) > self.options.policy.drop_ns / SECOND:
+            why = f"nothing is heard from {self.options.exchange}"
+        else:
+            why = ""
         return not why, {
             "well": not why,
             "why": why,

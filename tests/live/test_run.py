@@ -24,6 +24,7 @@ pytest.importorskip("picows", reason="sockets are not to be had here")
 pytest.importorskip("aiohttp", reason="the simulated exchange needs it")
 
 from cwts.errors import CwtsError
+from cwts.exchanges.base import MS, SECOND, Policy
 from cwts.kernel import Engine
 from cwts.metrics import ask_health
 from cwts.recorder import FrameRecording, Recorder, check
@@ -35,7 +36,7 @@ from live.warp import warp
 from market import compact, lines_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from cwts.replay import Setup
 
@@ -217,6 +218,39 @@ def test_metrics_health_and_ctrl_c() -> None:
             code, _, error = await end_of(await start("health", "--port", port))
             assert code == 1
             assert error.startswith("cwts: nothing answers")
+
+    asyncio.run(main())
+
+
+def test_a_market_that_is_merely_quiet_is_well() -> None:
+    """No trade and no change of the book for longer than a connection may be silent, but the exchange answers."""
+    policy = Policy(probe_ns=300 * MS, drop_ns=SECOND)
+
+    async def main() -> None:
+        async with Simulator([SPOT], speed=4.0, start="first", loop=True) as sim:
+            endpoints = endpoint_options("binance", f"ws://127.0.0.1:{sim.port}", [])
+            live = Live(Options("binance", ("BTCUSDT",), endpoints=endpoints, policy=policy), lambda *_: None)
+            task = asyncio.create_task(live.run())
+
+            async def until(what: Callable[[dict[str, Any]], bool]) -> None:
+                for _ in range(1200):
+                    well, details = live.well()
+                    assert not task.done()
+                    if well and what(details):
+                        return
+                    await asyncio.sleep(0.05)
+                raise AssertionError(details)
+
+            await until(lambda details: details["books"]["BTCUSDT"]["age_s"] < 0.2)
+            sim.set_pace(paused=True)
+            resets = live.session.books[0].resets
+            await until(lambda details: details["books"]["BTCUSDT"]["age_s"] > 2)
+            assert live.session.books[0].resets == resets
+            sim.fault("stall")
+            while live.well()[0]:  # noqa: ASYNC110 - a live run has no event for it
+                await asyncio.sleep(0.05)
+            live.stop()
+            await task
 
     asyncio.run(main())
 
