@@ -255,6 +255,19 @@ def test_a_market_that_is_merely_quiet_is_well() -> None:
     asyncio.run(main())
 
 
+def test_the_clock_goes_on_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can put this machine to sleep, so the system's clocks are told apart by what is added to one of them."""
+    slept = 0
+    real = time.clock_gettime_ns
+    through = {getattr(time, "CLOCK_BOOTTIME", None), time.CLOCK_MONOTONIC if sys.platform == "darwin" else None}
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda kind: real(kind) + (slept if kind in through else 0))
+    now = native.clock()
+    before = now()
+    assert abs(before - time.time_ns()) < 3600 * SECOND
+    slept = 7200 * SECOND
+    assert now() - before >= slept
+
+
 def test_the_dashboard_and_its_keys() -> None:
     """On a terminal: k halts, r resumes, q quits; the terminal is given back as it was."""
     import termios

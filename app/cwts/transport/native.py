@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import sys
 import threading
 import time
 import urllib.error
@@ -41,10 +42,19 @@ USER_AGENT = f"cwts/{__version__}"
 
 
 def clock() -> Callable[[], int]:
-    """Nanoseconds since 1970 that never go back: the wall clock once, the monotonic one from then on."""
-    base = time.time_ns() - time.monotonic_ns()
-    monotonic = time.monotonic_ns
-    return lambda: base + monotonic()
+    """Nanoseconds since 1970 that never go back: the wall clock once, a monotonic one from then on.
+
+    One that goes on while the machine sleeps: what was said before is old then, connections have been silent for as
+    long, and 24 hours are the exchange's. Python's own (`time.monotonic`) stands still on Linux and macOS meanwhile.
+    """
+    kind = time.CLOCK_MONOTONIC if sys.platform == "darwin" else getattr(time, "CLOCK_BOOTTIME", None)
+    if kind is None:
+        monotonic = time.monotonic_ns
+        base = time.time_ns() - monotonic()
+        return lambda: base + monotonic()
+    ticks = time.clock_gettime_ns
+    base = time.time_ns() - ticks(kind)
+    return lambda: base + ticks(kind)
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
