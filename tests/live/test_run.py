@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import io
 import json
 import os
 import pty
@@ -681,6 +682,31 @@ def test_what_fails_in_the_beat_ends_the_run(tmp_path: Path) -> None:
             ]
 
     asyncio.run(main())
+
+
+def test_the_dashboard_says_which_one_is_given_up(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    from cwts.dashboard import Dashboard
+
+    async def main() -> str:
+        async with Simulator([OKX], speed=4.0, start="first", loop=True) as sim:
+            live, task = await two_okx(sim, tmp_path)
+            sim.fault("delist", symbol="UNI-USD-SWAP")
+            sim.fault("cut")
+            while not task.done() and not (live.session.books[1].given_up and live.lines[0].sink.synced):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.02)
+            dashboard = Dashboard()
+            dashboard._live = live
+            console = Console(width=160, record=True, file=io.StringIO())
+            console.print(dashboard.render())
+            live.stop()
+            await task
+            return console.export_text()
+
+    rows = {line.split()[0]: line for line in asyncio.run(main()).splitlines() if line.split()}
+    assert "given up" in rows["UNI-USD-SWAP"]
+    assert "given up" not in rows["BTC-USDT"]
 
 
 def test_record_export_and_import(tmp_path: Path) -> None:
