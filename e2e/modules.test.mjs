@@ -3,7 +3,11 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { MessageChannel, Worker } from "node:worker_threads";
-import { createRing, ENTRY, frameBytes, HEADER_BYTES, knock, PortReader, PortWriter, RingReader, RingWriter } from "../web/ring.js";
+import { createServer } from "node:http";
+import {
+  ANSWER_BYTES, createRing, ENTRY, frameBytes, HEADER_BYTES, knock, LARGEST_BYTES, pause, PortReader, PortWriter, RingReader, RingWriter,
+  sleptMs, time,
+} from "../web/ring.js";
 import { Latency } from "../web/latency.js";
 import { createMirror, DRAWN, MirrorReader, MirrorWriter } from "../web/mirror.js";
 import { ENUMS } from "../web/layout.js";
@@ -280,4 +284,68 @@ test("time passes for the engine although the session drops what comes", () => {
   says = 0;
   assert.deepEqual(comes(3, ENTRY.TICK), [], "a message brought the time");
   assert.deepEqual(comes(4, ENTRY.TICK), [TIMER]);
+});
+
+test("the time of stamps and ages goes on while the machine sleeps, and never back", (context) => {
+  const real = Date.now;
+  let slept = 0;
+  context.mock.method(Date, "now", () => real() + slept);
+  const before = time();
+  assert.ok(Math.abs(before - real()) < 5000);
+  slept = 7_200_000; // performance.now() may stand still meanwhile
+  const after = time();
+  assert.ok(after - before >= slept - 5000);
+  assert.ok(Math.abs(sleptMs() - slept) < 5000);
+  slept = 3_600_000; // somebody sets the clock back
+  assert.ok(time() >= after);
+  slept = 7_201_000; // or a little forward
+  assert.ok(time() - after < 1000 && time() >= after);
+});
+
+test("after an overflow nothing is written over what was not read yet: what was late waits for room, in order", { timeout: 60_000 }, async () => {
+  globalThis.addEventListener ??= () => {}; // of a worker; Node has none
+  const { Sockets } = await import("../web/workers/sockets.js");
+  const kB = 1 << 10;
+  for (const sizes of [
+    [1900, 1900, 1900], // the third is late, although nothing was lost
+    [1900, 1900, 2500, 1900, 1900, 1900, 10], // one that fits no ring counts as lost; more is late than there is room for
+  ]) {
+    const server = createServer(({ url }, response) => {
+      const index = Number(url?.slice(1));
+      response.end(Buffer.alloc(sizes[index] * kB, index + 1));
+    });
+    await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
+    const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
+    const ring = createRing();
+    const [writer, reader] = [new RingWriter(ring), new RingReader(ring)];
+    const sockets = new Sockets(writer);
+    const heap = new Uint8Array(2 * LARGEST_BYTES);
+    /** @type {[number, number, number][]} kind, request or how many were lost, bytes of the answer */
+    const got = [];
+    try {
+      for (const [request, size] of sizes.entries()) {
+        const [tail, late, lost] = [writer.tail, sockets.late.length, sockets.lost];
+        sockets.carry([{ kind: "fetch", request, url: `http://127.0.0.1:${port}/${request}` }]);
+        while (writer.tail - tail < size * kB && sockets.late.length === late && sockets.lost === lost) await pause(10);
+      }
+      for (let ticks = 0; ticks < 5; ) { // quiet, but for the ticks that come ten times a second
+        for (const { kind, payload } of framesIn(heap, 0, reader.drain(heap, 0, LARGEST_BYTES))) {
+          ticks = kind === ENTRY.TICK ? ticks + 1 : 0;
+          if (kind === ENTRY.TICK) continue;
+          const first = new DataView(payload.buffer).getUint32(0, true);
+          const body = payload.subarray(ANSWER_BYTES);
+          assert.ok(kind === ENTRY.LOST || body.every((byte) => byte === first + 1), "it is whole");
+          got.push([kind, first, kind === ENTRY.LOST ? 0 : body.length / kB]);
+        }
+        await pause(10);
+      }
+    } finally {
+      sockets.close();
+      server.close();
+      server.closeAllConnections();
+    }
+    const answers = sizes.map((size, request) => [ENTRY.FETCHED, request, size]);
+    const oversized = sizes.indexOf(2500);
+    assert.deepEqual(got, oversized < 0 ? answers : answers.with(oversized, [ENTRY.LOST, 1, 0]));
+  }
 });

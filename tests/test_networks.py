@@ -185,7 +185,6 @@ def test_a_file_that_is_no_weights_file_is_one_clear_line(text: str) -> None:
         networks.parse(text)
 
 
-@pytest.mark.native  # in Pyodide so deep a nesting exhausts the page's stack before Python's limit
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("field", "value", "says"),
@@ -196,9 +195,8 @@ def test_a_file_that_is_no_weights_file_is_one_clear_line(text: str) -> None:
         ("b1", "[1" + "0" * 400 + ", 0, 0, 0, 0, 0, 0, 0]", "value.b1: "),
         ("limit", "1" + "0" * 400, "value.limit: expected numbers"),
         ("limit", "1e39", "value.limit: every number must be from"),
-        # in Pyodide so deep a nesting exhausts the page's stack before Python's limit
-        pytest.param("limit", "[" * 100_000, "not JSON", marks=pytest.mark.native),
-        pytest.param("limit", "[" * 500 + "]" * 500, "value.limit: expected", marks=pytest.mark.native),
+        ("limit", "[" * 100_000, "not JSON"),
+        ("limit", "[" * 25 + "]" * 25, "value.limit: expected"),
         ("limit", "9" * 5000, "not JSON"),
     ],
     ids=lambda value: str(value)[:12],

@@ -40,6 +40,25 @@ export function clock() {
   return performance.timeOrigin + performance.now();
 }
 
+const SLEPT_MS = 5000; // the wall clock is ahead by more: the machine has slept
+let slept = 0;
+
+/** How far `time` is ahead of `clock`. @returns {number} ms */
+export function sleptMs() {
+  return slept;
+}
+
+/**
+ * Milliseconds since 1970 that do not go back, and go on while the machine sleeps, when `clock` may stand still: for stamps and ages.
+ * Workers agree on it to a millisecond or so. @returns {number}
+ */
+export function time() {
+  const at = clock();
+  const ahead = Date.now() - at;
+  if (ahead > slept + SLEPT_MS) slept = ahead;
+  return at + slept;
+}
+
 /**
  * Waits until an index is no longer `seen`, at most `ms`. Leaves the event loop free.
  * @param {Int32Array} control @param {number} index @param {number} seen @param {number} ms

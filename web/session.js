@@ -5,7 +5,7 @@ import { ENUMS } from "./layout.js";
 import { Market, VENUES } from "./market.js";
 import { createMirror, MirrorReader } from "./mirror.js";
 import { Recordings } from "./recordings.js";
-import { clock, createRing, knock, resetRing } from "./ring.js";
+import { clock, createRing, knock, resetRing, time } from "./ring.js";
 import { Caller, oneLine, Refusal } from "./rpc.js";
 import { kept, Settings } from "./settings.js";
 import { Snapshot } from "./snapshot.js";
@@ -21,7 +21,7 @@ import { Snapshot } from "./snapshot.js";
  * @property {{role: string, replica: number, url: string, state: "connecting" | "open" | "waiting" | "idle", age: number | null,
  *   silent: number | null, retry: number | null, messages: number, rotating: boolean, connects: number, losses: number,
  *   rotations: number, garbage: number, error: string}[]} links
- * @property {{symbol: string, synced: boolean, gaps: number, resets: number, snapshots: number, repeats: number}[]} books
+ * @property {{symbol: string, synced: boolean, given_up: string, gaps: number, resets: number, snapshots: number, repeats: number}[]} books
  * @property {number} lost @property {number} overflows
  */
 /** @typedef {{at: number, level: "info" | "warning", text: string}} Note */
@@ -151,7 +151,7 @@ export class Session {
 
   /** @param {"info" | "warning"} level @param {string} text */
   #note(level, text) {
-    this.notes.push({ at: clock(), level, text });
+    this.notes.push({ at: time(), level, text });
     if (this.notes.length > NOTES) this.notes.shift();
   }
 
@@ -265,7 +265,7 @@ export class Session {
       current();
       const opened = await this.engine.call("openLive", [exchange, symbol, origin, capital, answers]);
       current();
-      opened.survey.first_ns = clock() * 1e6;
+      opened.survey.first_ns = time() * 1e6;
       this.market = new Market(opened, origin ? `simulated at ${new URL(origin).host}` : "live");
       this.health = opened.health;
       this.#points();
@@ -421,7 +421,7 @@ export class Session {
 
   /** Milliseconds since the newest update of the book; Infinity before the first. */
   get bookAge() {
-    return this.shot && this.shot.bookMs > 0 ? clock() - this.shot.bookMs : Infinity;
+    return this.shot && this.shot.bookMs > 0 ? time() - this.shot.bookMs : Infinity;
   }
 
   /** @returns {Status} */

@@ -378,6 +378,7 @@ class Live:
         self.session = machine
         self.lost = 0
         self.overflows = 0
+        machine.held = lambda _: engine.position()
         self._bytes = drained.data
         offset = layout.BLOCK.fields["sync"][1] + layout.SYNC.fields["synced"][1]  # type: ignore[index]
         self._synced = engine.block[offset : offset + 4].view("<u4")

@@ -216,12 +216,12 @@ class Dashboard:
         table = Table(box=None)
         for name in ("symbol", "book", "bid", "ask", "decision", "score", "position", "equity", "gaps", "ticks"):
             table.add_column(name, justify="right")
-        for line in live.lines:
+        for line, book in zip(live.lines, live.session.books, strict=True):
             view, decimals = line.engine.view, line.setup.instrument.price_decimals
             touch, decision, account = view["sync"]["touch"], view["decision"], view["account"]
             table.add_row(
                 line.symbol,
-                "[green]valid[/]" if line.sink.synced else "[red]not valid[/]",
+                "[red]given up[/]" if book.given_up else "[green]valid[/]" if line.sink.synced else "[red]not valid[/]",
                 plain(int(touch[0]["price"]), decimals),
                 plain(int(touch[1]["price"]), decimals),
                 layout.Action(int(decision["action"])).name.lower(),

@@ -6,7 +6,6 @@ Owns the exchanges' instrument JSON and what is known without it. Turning it int
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cwts.errors import InputError
+from cwts.jsontext import parse
 
 Contract = Literal["spot", "linear", "inverse"]
 
@@ -76,9 +76,14 @@ def load_instrument(path: str | Path, exchange: str, symbol: str) -> Instrument:
 def parse_instrument(data: bytes, exchange: str, symbol: str, *, name: str = "instruments") -> Instrument:
     """Finds `symbol` in an exchange's own JSON: exchangeInfo (Binance) or instruments (OKX). Raises InputError."""
     try:
-        root = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        root = parse(data)
+    except ValueError as error:
         raise InputError(f"{name}: not JSON ({error})") from error
+    return find_instrument(root, exchange, symbol, name=name)
+
+
+def find_instrument(root: object, exchange: str, symbol: str, *, name: str) -> Instrument:
+    """The same in what has been parsed."""
     rows = _okx_rows(root) if exchange == "okx" else _binance_rows(root)
     key = "instId" if exchange == "okx" else "symbol"
     if not rows:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cwts import jsontext
 from cwts.errors import InputError
 from cwts.kernel import layout
 from cwts.recording import FRAME
@@ -119,8 +120,8 @@ def _numbers(value: Any) -> str:
 def parse(text: str | bytes, name: str = "weights") -> Weights:
     """Reads the text of a weights file. Raises InputError."""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        found = jsontext.parse(text)
+    except ValueError as error:
         raise InputError(f"{name}: not JSON ({error})") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT or not isinstance(found.get("networks"), dict):
         raise InputError(f"{name}: expected a weights file of the format {FORMAT}")

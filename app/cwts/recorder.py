@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from cwts import __version__
 from cwts.errors import CwtsError, InputError
 from cwts.instruments import Instrument
+from cwts.jsontext import parse
 
 try:
     import fcntl
@@ -100,7 +101,7 @@ class Description:
     def from_json(text: bytes, name: str) -> Description:
         """Raises InputError."""
         try:
-            found = json.loads(text)
+            found = parse(text)
             raw = found["instrument"]
             instrument: Instrument | None = None
             if raw is not None:

@@ -236,6 +236,8 @@ def human(result: dict[str, Any]) -> str:
         ("messages", messages),
         ("book", f"{book}; gaps {result['gaps']}, snapshots {result['snapshots']}"),
     ]
+    if result.get("given_up"):  # of a live run
+        rows.append(("given up", result["given_up"]))
     if result["checksum_ok"] or result["checksum_bad"]:
         rows.append(("checksums", f"{result['checksum_ok']:,} right, {result['checksum_bad']:,} wrong"))
     rows += [("decisions", decisions), ("paper account", paper)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -16,13 +17,23 @@ import time
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from cwts.config import Settings
 from cwts.errors import CwtsError, InputError
-from cwts.exchanges import book_url, endpoints_of, finer, instrument_of, instruments_url, moved, price_of, session
+from cwts.exchanges import (
+    book_url,
+    endpoints_of,
+    finer,
+    instruments_of,
+    instruments_url,
+    moved,
+    price_of,
+    session,
+    together,
+)
 from cwts.exchanges.base import SECOND, Policy
 from cwts.instruments import load_instrument
 from cwts.kernel import Engine, layout, plain
@@ -34,11 +45,15 @@ from cwts.transport.sink import Sink
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
+    from cwts.instruments import Instrument
     from cwts.transport.native import NativeHost
 
+T = TypeVar("T")
+
 STATISTICS_TICKS = 1000
+PROGRESS_S = 5.0  # between lines about the first questions
 PATIENCE_S = 180.0  # at the start: an exchange that asks us to wait longer ends the run
 WARN_S = 1.0  # at most one warning about slow ticks in this time
 STAGES = {"queue": layout.Stage.QUEUE, "feed": layout.Stage.FEED, "total": layout.Stage.TOTAL}
@@ -112,7 +127,9 @@ class Live:
         self.metrics: MetricsServer | None = None
         self.show: Callable[[], None] | None = None
         self._warned = 0.0
-        self._stopping = False
+        self._stop = asyncio.Event()
+        self._calm_s = 0.0  # of the loop's time: nothing is asked before
+        self._told_s = 0.0  # when the progress of the first questions was told
 
     # -- the life of a run ------------------------------------------------------------------------------------------
 
@@ -125,8 +142,11 @@ class Live:
         if options.record is not None:
             for text in repair(options.record) if options.record.is_dir() else []:
                 self.log("warning", text)
-        found = await asyncio.gather(*(asyncio.to_thread(self._describe, symbol) for symbol in options.symbols))
+        ending = asyncio.get_running_loop().call_later(options.duration_s, self.stop) if options.duration_s else None
         try:
+            found = await self._unless_stopped(self._describe())
+            if found is None:
+                return
             for setup in found:
                 self.lines.append(self._line(setup))
             self.host = NativeHost(
@@ -142,10 +162,9 @@ class Live:
                 await self.metrics.start()
                 self.log("info", f"metrics at http://{options.metrics_host}:{self.metrics.port}/metrics")
             beat = asyncio.create_task(self._beat())
-            if self._stopping:
-                return
             try:
-                await self.host.run()
+                if not self._stop.is_set():
+                    await self.host.run()
             finally:
                 beat.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -153,7 +172,23 @@ class Live:
                 if self.metrics is not None:
                     await self.metrics.stop()
         finally:
+            if ending is not None:
+                ending.cancel()
             self._close_recorders()
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What it returns; None where `stop` was called before."""
+        task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        try:
+            while not task.done() and not stopped.done():
+                await asyncio.wait({task, stopped}, timeout=0.25, return_when=asyncio.FIRST_COMPLETED)
+                if self.show is not None:
+                    self.show()
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
+            stopped.cancel()
+            await asyncio.gather(task, stopped, return_exceptions=True)
 
     def _close_recorders(self) -> None:
         """Closes all, also where one cannot be. Raises the first one's CwtsError."""
@@ -169,7 +204,7 @@ class Live:
 
     def stop(self) -> None:
         """Ends the run cleanly: what came is fed and written."""
-        self._stopping = True
+        self._stop.set()
         if self.host is not None:
             self.host.stop()
 
@@ -187,7 +222,6 @@ class Live:
 
     async def _beat(self) -> None:
         assert self.host is not None
-        began = time.monotonic()
         while True:
             await asyncio.sleep(0.25)
             try:
@@ -201,57 +235,79 @@ class Live:
             except Exception as error:  # noqa: BLE001 - it must end the run, not only the beat
                 self.host.crash(error)
                 return
-            if self.options.duration_s and time.monotonic() - began >= self.options.duration_s:
-                self.stop()
 
     # -- instruments ------------------------------------------------------------------------------------------------
 
-    def _describe(self, symbol: str) -> Setup:
-        """Asks the exchange what the instrument is. Raises CwtsError or InputError."""
-        options = self.options
-        exchange, endpoints = options.exchange, self.session.endpoints
-        symbol = symbol.upper()
+    async def _describe(self) -> list[Setup]:
+        """Asks the exchange what the instruments are. Raises CwtsError or InputError.
+
+        A first book is needed before the session's own: an engine is made for as many decimals as there are in it, and
+        for its price. All is paid from the session's budget, since the snapshots that follow are.
+        """
+        options, endpoints = self.options, self.session.endpoints
+        exchange, symbols = options.exchange, [symbol.upper() for symbol in options.symbols]
+        known: dict[str, Instrument] = {}
         if options.instruments is not None:
-            instrument = load_instrument(options.instruments, exchange, symbol)
+            known = {symbol: load_instrument(options.instruments, exchange, symbol) for symbol in symbols}
         else:
-            status, answer = self._get(instruments_url(exchange, endpoints, symbol))
-            instrument = instrument_of(exchange, symbol, status, answer)
-        status, answer = self._get(book_url(exchange, endpoints, symbol))
-        price = price_of(exchange, answer) if status == 200 else None
-        instrument = finer(exchange, instrument, answer)
-        if price is None:
-            self.log("warning", f"{symbol}: no price yet, so spread and slippage are not limited")
-        return Setup.live(exchange, symbol, instrument, options.settings, price, instrument.limits())
+            asked = together(exchange, symbols)
+            while asked:
+                group = asked.pop()
+                status, answer = await self._get(instruments_url(exchange, endpoints, group), self.session.rules_weight)
+                if status != 200 and len(group) > 1:  # one of them is unknown: asked by itself it is told which
+                    asked += [[symbol] for symbol in reversed(group)]
+                    continue
+                known |= zip(group, instruments_of(exchange, group, status, answer), strict=True)
+        setups: list[Setup] = []
 
-    @staticmethod
-    def _error(error: BaseException, url: str) -> CwtsError:
-        from cwts.transport.native import explain
+        async def one(symbol: str) -> Setup:
+            status, answer = await self._get(
+                book_url(exchange, endpoints, symbol),
+                self.session.book_weight,
+                lambda: f"{len(setups)} of {len(symbols)}",
+            )
+            price = price_of(exchange, answer) if status == 200 else None
+            instrument = finer(exchange, known[symbol], answer)
+            if price is None:
+                self.log("warning", f"{symbol}: no price yet, so spread and slippage are not limited")
+            setups.append(Setup.live(exchange, symbol, instrument, options.settings, price, instrument.limits()))
+            return setups[-1]
 
-        return CwtsError(explain(error, url)[0])
+        tasks = [asyncio.create_task(one(symbol)) for symbol in symbols]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
 
-    def _get(self, url: str) -> tuple[int, bytes]:
-        """GET, in a thread. Waits where the exchange asks for it. Raises CwtsError."""
-        from cwts.transport.native import fetch
+    async def _get(self, url: str, weight: int, progress: Callable[[], str] | None = None) -> tuple[int, bytes]:
+        """GET, as soon as the budget allows it. Waits where the exchange asks for it. Raises CwtsError."""
+        from cwts.transport.native import ask, explain
 
-        end = time.monotonic() + PATIENCE_S
+        now, end = asyncio.get_running_loop().time, None
         while True:
+            wait = max(self._calm_s - now(), 0) or self.session.budget.wait_ns(self.now(), weight) / SECOND
+            if wait:
+                if progress is not None and now() - self._told_s > PROGRESS_S:
+                    self._told_s = now()
+                    self.log("info", f"{progress()} first books: the exchange's limit allows the next in {wait:.0f} s")
+                await asyncio.sleep(wait)
+                continue
             try:
-                status, body, retry_ns = fetch(url, self.context)
+                status, body, retry_ns = await ask(url, self.context)
             except (OSError, ValueError, HTTPException) as error:  # ValueError: no host has such a name
-                raise self._error(error, url) from error
+                raise CwtsError(explain(error, url)[0]) from error
             if status not in (418, 429):
                 return status, body
             wait = max(retry_ns / SECOND, 1.0)
-            if time.monotonic() + wait > end:
+            end = now() + PATIENCE_S if end is None else end
+            if now() + wait > end:
                 raise CwtsError(
                     f"{self.options.exchange}: too many requests (HTTP {status}): come back in {wait:.0f} s"
                 )
-            self.log("warning", f"too many requests (HTTP {status}): asking again in {wait:.0f} s")
-            until = time.monotonic() + wait
-            while time.monotonic() < until and not self._stopping:
-                time.sleep(0.05)
-            if self._stopping:
-                raise CwtsError(f"stopped while {self.options.exchange} was asking us to wait")
+            if now() + wait > self._calm_s:
+                self._calm_s = now() + wait
+                self.log("warning", f"too many requests (HTTP {status}): asking again in {wait:.0f} s")
 
     def _line(self, setup: Setup) -> Line:
         options = self.options
@@ -323,7 +379,7 @@ class Live:
         """What `cwts replay --json` would say of each instrument, and the state of the connections."""
         health = self.session.health(self.now())
         found = {}
-        for line in self.lines:
+        for line, book in zip(self.lines, self.session.books, strict=False):
             result = summary(line.engine, line.setup)
             feed = percentiles(line.engine, layout.Stage.FEED)
             result["engine"] = self.options.engine
@@ -334,6 +390,7 @@ class Live:
             result["ticks"] = line.sink.frames
             result["over_budget"] = line.sink.over_budget
             result["lost"] = line.sink.lost
+            result["given_up"] = book.given_up
             result["overflows"] = line.sink.overflows
             result["recording"] = [str(path) for path in line.recorder.files] if line.recorder else []
             found[line.symbol] = result
@@ -342,16 +399,31 @@ class Live:
         return {"exchange": self.options.exchange, "symbols": found, "connections": health["links"]}
 
     def well(self) -> tuple[bool, dict[str, Any]]:
-        """Whether all books are valid and fresh."""
+        """Whether all books are valid, but for those of instruments that were given up, and the exchange is heard.
+
+        How old a book is says nothing: a thinly traded one is as old as its last change, and the connection tells that
+        it still holds. What has fallen silent altogether the session drops, and its books with it.
+        """
         now = self.now()
-        books = {}
-        for line in self.lines:
+        books: dict[str, dict[str, Any]] = {}
+        for line, known in zip(self.lines, self.session.books, strict=False):
             sync = line.engine.view["sync"]
             age = (now - int(sync["book_ns"])) / SECOND if int(sync["book_ns"]) else None
-            books[line.symbol] = {"synced": line.sink.synced, "age_s": age}
-        stale = self.options.policy.drop_ns / SECOND
-        bad = [s for s, b in books.items() if not b["synced"] or (b["age_s"] or 0) > stale]
-        why = f"the book of {', '.join(bad)} is not valid or stale" if bad else "" if books else "starting"
+            books[line.symbol] = {"synced": line.sink.synced, "age_s": age, "given_up": known.given_up}
+        links = self.session.health(now)["links"]
+        assert isinstance(links, list)
+        silence = [
+            link["silent"] for link in links if link["role"] == self.session.book_role and link["state"] == "open"
+        ]
+        bad = [symbol for symbol, book in books.items() if not book["given_up"] and not book["synced"]]
+        if not books:
+            why = "starting"
+        elif bad:
+            why = f"the book of {', '.join(bad)} is not valid"
+        elif min(silence, default=math.inf) > self.options.policy.drop_ns / SECOND:
+            why = f"nothing is heard from {self.options.exchange}"
+        else:
+            why = ""
         return not why, {
             "well": not why,
             "why": why,
@@ -363,12 +435,13 @@ class Live:
         """Everything as Prometheus text."""
         now = self.now()
         samples: list[Sample] = [("uptime_seconds", {}, (now - self.started_ns) / SECOND)]
-        for line in self.lines:
+        for line, book in zip(self.lines, self.session.books, strict=False):
             label = {"exchange": self.options.exchange, "symbol": line.symbol}
             view, sink = line.engine.view, line.sink
             counters, account, sync = view["counters"], view["account"], view["sync"]
             samples += [
                 ("book_synced", label, float(sink.synced)),
+                ("given_up", label, float(bool(book.given_up))),
                 ("book_age_seconds", label, (now - int(sync["book_ns"])) / SECOND if int(sync["book_ns"]) else -1.0),
                 ("ticks_total", label, sink.frames),
                 ("over_budget_total", label, sink.over_budget),
@@ -408,6 +481,7 @@ class Live:
 _HELPS = {
     "uptime_seconds": ("gauge", "Seconds since the start."),
     "book_synced": ("gauge", "1 while the book is valid."),
+    "given_up": ("gauge", "1 where the exchange does not have the instrument any more."),
     "book_age_seconds": ("gauge", "Seconds since the newest update of the book; -1: none yet."),
     "ticks_total": ("counter", "Frames fed to the engine."),
     "over_budget_total": ("counter", "Batches that took longer than the budget."),

@@ -21,10 +21,10 @@ POLICY = Policy(backoff_ns=0, resync_ns=0, rotate_ns=3600 * SECOND)
 
 
 def message(session: Session, name: str, rest: list[str]) -> tuple[int, bytes]:
-    """ack N, snapshot N SEQ [I], update N PREVIOUS SEQ [I], trade N ID, error N CODE, notice N, pong N."""
+    """ack N WHAT [I], snapshot N SEQ [I], update N BEFORE SEQ [I], trade N ID, error N CODE [I], notice N, pong N."""
     link = int(rest[0])
     numbers = [int(text) for text in rest[1:]]
-    arguments = {"snapshot": 1, "update": 2}.get(name, 9)
+    arguments = {"ack": 1, "snapshot": 1, "update": 2}.get(name, 9)
     symbol = session.books[numbers[-1] if len(numbers) > arguments else 0].symbol
     book = {"channel": "books", "instId": symbol}
     found: dict[str, Any]
@@ -42,6 +42,8 @@ def message(session: Session, name: str, rest: list[str]) -> tuple[int, bytes]:
         found = {"arg": {"channel": "trades", "instId": symbol}, "data": [data]}
     elif name == "error":
         found = {"event": "error", "code": rest[1], "msg": "no", "connId": "a"}
+        if len(rest) > 2:
+            found["id"] = rest[2]
     elif name == "notice":
         found = {"event": "notice", "code": "64008", "msg": "The connection will soon be closed", "connId": "a"}
     else:
@@ -56,12 +58,12 @@ ACKED = """
 """
 SYNCED = f"""
     0 start              | open 1
-    0.1 opened 1         | send 1 subscribe
+    0.1 opened 1         | send 1 subscribe 0
     {ACKED}
     0.3 snapshot 1 100   | feed 0
     0.3 kernel 0 synced  |
 """
-RESUBSCRIBED = "send 1 unsubscribe, send 1 subscribe"
+RESUBSCRIBED = "send 1 unsubscribe 0, send 1 subscribe 0"
 
 SINGLE = {
     "the snapshot comes in band": SYNCED,
@@ -106,7 +108,7 @@ SINGLE = {
     """,
     "before the first snapshot there is nothing to mend": """
         0 start              | open 1
-        0.1 opened 1         | send 1 subscribe
+        0.1 opened 1         | send 1 subscribe 0
         0.2 update 1 5 6     | feed 0
         0.2 kernel 0 need    |
     """,
@@ -120,18 +122,18 @@ SINGLE = {
     """,
     "an instrument that does not exist ends it": """
         0 start              | open 1
-        0.1 opened 1         | send 1 subscribe
+        0.1 opened 1         | send 1 subscribe 0
         0.2 error 1 60018    | drop, fail bad input, close 1
     """,
     "other errors are tried again": """
         0 start              | open 1
-        0.1 opened 1         | send 1 subscribe
+        0.1 opened 1         | send 1 subscribe 0
         0.2 error 1 63999    | drop, close 1
         0.3 tick             | open 2
     """,
     "too many requests: not for a minute": """
         0 start              | open 1
-        0.1 opened 1         | send 1 subscribe
+        0.1 opened 1         | send 1 subscribe 0
         0.2 error 1 60014    | drop, close 1
         0.3 tick             |
         60.1 tick            |
@@ -151,7 +153,7 @@ SINGLE = {
     """,
     "an announced upgrade is a rotation": f"""{SYNCED}
         1 notice 1           | drop, open 2
-        1.1 opened 2         | send 2 subscribe
+        1.1 opened 2         | send 2 subscribe 0
         1.2 ack 2 0          | drop
         1.2 ack 2 1          | drop
         1.2 ack 2 2          | drop
@@ -162,20 +164,20 @@ SINGLE = {
     """,
     "the successor's chain does not fit: a gap, and a new snapshot": f"""{SYNCED}
         1 notice 1           | drop, open 2
-        1.1 opened 2         | send 2 subscribe
+        1.1 opened 2         | send 2 subscribe 0
         1.2 ack 2 0          | drop
         1.2 ack 2 1          | drop
         1.2 ack 2 2          | drop
         1.3 snapshot 2 105   | drop
         1.4 tick             | close 1
         1.5 update 2 105 110 | feed 0
-        1.5 kernel 0 gap need | send 2 unsubscribe, send 2 subscribe
+        1.5 kernel 0 gap need | send 2 unsubscribe 0, send 2 subscribe 0
     """,
     "a lost connection throws the book away": f"""{SYNCED}
         5 closed 1           | reset 0
         5 kernel 0 need      |
         5.1 tick             | open 2
-        5.2 opened 2         | send 2 subscribe
+        5.2 opened 2         | send 2 subscribe 0
         5.3 snapshot 2 50    | feed 0
         5.3 kernel 0 synced  |
     """,
@@ -200,8 +202,8 @@ SINGLE = {
 
 BOTH = """
     0 start              | open 1, open 2
-    0.1 opened 1         | send 1 subscribe
-    0.1 opened 2         | send 2 subscribe
+    0.1 opened 1         | send 1 subscribe 0
+    0.1 opened 2         | send 2 subscribe 0
     0.2 ack 1 0          | drop
     0.2 ack 1 1          | drop
     0.2 ack 1 2          | drop
@@ -238,13 +240,13 @@ DOUBLE = {
         1 update 1 100 110   | feed 0
         2 closed 1           |
         2 update 2 105 120   | feed 0
-        2 kernel 0 gap need  | send 2 unsubscribe, send 2 subscribe
+        2 kernel 0 gap need  | send 2 unsubscribe 0, send 2 subscribe 0
     """,
     "a leader that falls silent is left": f"""{BOTH}
         1 update 1 100 110   | feed 0
         2 update 2 105 120   | drop
         4 update 2 120 130   | feed 0
-        4 kernel 0 gap need  | send 2 unsubscribe, send 2 subscribe
+        4 kernel 0 gap need  | send 2 unsubscribe 0, send 2 subscribe 0
     """,
     "the loss of both": f"""{BOTH}
         1 closed 2           |
@@ -269,13 +271,13 @@ def test_several_instruments() -> None:
     script = Script(session("okx", ["BTC-USDT", "ETH-USDT"], policy=POLICY), message)
     script.play("""
         0 start              | open 1
-        0.1 opened 1         | send 1 subscribe
+        0.1 opened 1         | send 1 subscribe 0, send 1 subscribe 1
         0.3 snapshot 1 100 0 | feed 0
         0.3 kernel 0 synced  |
         0.3 snapshot 1 7 1   | feed 1
         0.3 kernel 1 synced  |
     """)
-    arguments = json.loads(script.sent[0])["args"]
+    arguments = [argument for text in script.sent for argument in json.loads(text)["args"]]
     assert {(a["channel"], a["instId"]) for a in arguments} == {
         (channel, symbol) for channel in ("books", "trades", "bbo-tbt") for symbol in ("BTC-USDT", "ETH-USDT")
     }
@@ -300,8 +302,8 @@ def test_liquidations_are_extra() -> None:
     ours, others = liquidation(5, "BTC-USDT-SWAP"), liquidation(5, "ETH-USDT-SWAP")
     script.play(f"""
         0 start              | open 1, open 2
-        0.1 opened 1         | send 1 subscribe, send 1 subscribe liquidations
-        0.1 opened 2         | send 2 subscribe, send 2 subscribe liquidations
+        0.1 opened 1         | send 1 subscribe 0, send 1 subscribe 1, send 1 subscribe 2, send 1 subscribe liquidations
+        0.1 opened 2         | send 2 subscribe 0, send 2 subscribe 1, send 2 subscribe 2, send 2 subscribe liquidations
         0.2 raw 1 {refused}  | drop
         0.3 snapshot 1 100   | feed 0
         0.3 kernel 0 synced  |
@@ -310,7 +312,7 @@ def test_liquidations_are_extra() -> None:
         0.4 raw 1 {ours}     | drop
         0.5 raw 1 {liquidation(6, "BTC-USDT-SWAP")} | feed 1
     """)
-    extra = json.loads(script.sent[1])
+    extra = json.loads(script.sent[3])
     assert extra["args"] == [
         {"channel": "liquidation-orders", "instType": "FUTURES"},
         {"channel": "liquidation-orders", "instType": "SWAP"},
@@ -324,8 +326,8 @@ def test_one_message_with_liquidations_of_several_instruments() -> None:
     both = liquidation(5, "CELO-USDT-SWAP", "BTC-USDT-SWAP", "ETH-USDT-SWAP", "BTC-USDT-SWAP")
     script.play(f"""
         0 start              | open 1, open 2
-        0.1 opened 1         | send 1 subscribe, send 1 subscribe liquidations
-        0.1 opened 2         | send 2 subscribe, send 2 subscribe liquidations
+        0.1 opened 1         | send 1 subscribe 0, send 1 subscribe 1, send 1 subscribe 2, send 1 subscribe liquidations
+        0.1 opened 2         | send 2 subscribe 0, send 2 subscribe 1, send 2 subscribe 2, send 2 subscribe liquidations
         0.4 raw 1 {both}     | feed 0 2
         0.4 raw 2 {both}     | drop
         0.5 raw 1 {liquidation(5, "CELO-USDT-SWAP", "DOGE-USDT-SWAP")} | drop

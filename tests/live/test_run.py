@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
+import io
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,13 +25,21 @@ pytest.importorskip("picows", reason="sockets are not to be had here")
 pytest.importorskip("aiohttp", reason="the simulated exchange needs it")
 
 from cwts.errors import CwtsError
+from cwts.exchanges.base import MS, SECOND, Policy
 from cwts.kernel import Engine
 from cwts.metrics import ask_health
 from cwts.recorder import FrameRecording, Recorder, check
 from cwts.recorder import lines as frame_lines
 from cwts.run import Live, Options, endpoint_options
 from cwts.simulator import Simulator
-from market import lines_of
+from cwts.transport import native
+from live.warp import warp
+from market import compact, lines_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cwts.replay import Setup
 
 pytestmark = pytest.mark.native
 
@@ -53,6 +65,18 @@ async def line_with(process: asyncio.subprocess.Process, text: str) -> str:
         if text in line:
             return line
     raise AssertionError(f"no line with {text!r}")
+
+
+def well(port: int) -> dict[str, Any]:
+    """The health answer, once all is well."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return ask_health(port)
+        except CwtsError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
 
 
 async def end_of(process: asyncio.subprocess.Process) -> tuple[int, str, str]:
@@ -199,6 +223,52 @@ def test_metrics_health_and_ctrl_c() -> None:
     asyncio.run(main())
 
 
+def test_a_market_that_is_merely_quiet_is_well() -> None:
+    """No trade and no change of the book for longer than a connection may be silent, but the exchange answers."""
+    policy = Policy(probe_ns=300 * MS, drop_ns=SECOND)
+
+    async def main() -> None:
+        async with Simulator([SPOT], speed=4.0, start="first", loop=True) as sim:
+            endpoints = endpoint_options("binance", f"ws://127.0.0.1:{sim.port}", [])
+            live = Live(Options("binance", ("BTCUSDT",), endpoints=endpoints, policy=policy), lambda *_: None)
+            task = asyncio.create_task(live.run())
+
+            async def until(what: Callable[[dict[str, Any]], bool]) -> None:
+                for _ in range(1200):
+                    well, details = live.well()
+                    assert not task.done()
+                    if well and what(details):
+                        return
+                    await asyncio.sleep(0.05)
+                raise AssertionError(details)
+
+            await until(lambda details: details["books"]["BTCUSDT"]["age_s"] < 0.2)
+            sim.set_pace(paused=True)
+            resets = live.session.books[0].resets
+            await until(lambda details: details["books"]["BTCUSDT"]["age_s"] > 2)
+            assert live.session.books[0].resets == resets
+            sim.fault("stall")
+            while live.well()[0]:  # noqa: ASYNC110 - a live run has no event for it
+                await asyncio.sleep(0.05)
+            live.stop()
+            await task
+
+    asyncio.run(main())
+
+
+def test_the_clock_goes_on_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can put this machine to sleep, so the system's clocks are told apart by what is added to one of them."""
+    slept = 0
+    real = time.clock_gettime_ns
+    through = {getattr(time, "CLOCK_BOOTTIME", None), time.CLOCK_MONOTONIC if sys.platform == "darwin" else None}
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda kind: real(kind) + (slept if kind in through else 0))
+    now = native.clock()
+    before = now()
+    assert abs(before - time.time_ns()) < 3600 * SECOND
+    slept = 7200 * SECOND
+    assert now() - before >= slept
+
+
 def test_the_dashboard_and_its_keys() -> None:
     """On a terminal: k halts, r resumes, q quits; the terminal is given back as it was."""
     import termios
@@ -335,6 +405,127 @@ def test_at_the_start_too_the_exchange_is_asked_when_it_says() -> None:
     asyncio.run(main())
 
 
+@contextlib.contextmanager
+def silent_host() -> Iterator[int]:
+    """Takes connections and never answers; yields the port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("why", ["a host that never answers", "too many requests"])
+def test_a_signal_stops_the_first_questions_too(name: str, why: str, tmp_path: Path) -> None:
+    """Cleanly, as at any other time, and long before the question would have been given up (10 s, 60 s)."""
+
+    async def stopped(port: int, wait: Any) -> None:
+        process = await start(
+            "run", "--exchange", "okx", "--symbol", "BTC-USDT", "--symbol", "UNI-USD-SWAP", "--plain", "--json",
+            "--simulate", f"ws://127.0.0.1:{port}", "--record", tmp_path / "out",
+        )  # fmt: skip
+        await wait(process)
+        process.send_signal(getattr(signal, name))
+        code, out, error = await asyncio.wait_for(end_of(process), 8)
+        assert (code, error) == (0, "")
+        assert f"{name}: stopping" in out
+        assert json.loads(out.splitlines()[-1])["symbols"] == {}
+        assert not (tmp_path / "out").exists()
+
+    async def asked(process: asyncio.subprocess.Process) -> None:
+        del process
+        await asyncio.sleep(3)  # the question is on its way: nothing tells
+
+    async def main() -> None:
+        if why == "too many requests":
+            async with Simulator([OKX], start="command") as sim:
+                sim.fault("limit", seconds=60)
+                await stopped(sim.port, lambda process: line_with(process, "too many requests"))
+        else:
+            with silent_host() as port:
+                await stopped(port, asked)
+
+    asyncio.run(main())
+
+
+def test_the_duration_counts_from_the_start() -> None:
+    with silent_host() as port:
+        found = subprocess.run(
+            [*CWTS, "run", "--exchange", "okx", "--symbol", "BTC-USDT", "--plain", "--duration", "1",
+             "--simulate", f"ws://127.0.0.1:{port}"],
+            capture_output=True, text=True, timeout=9, check=False,
+        )  # fmt: skip
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(("exchange", "rules"), [("binance", 1), ("okx", 2)])
+def test_the_first_questions_of_many_symbols_stay_within_the_limits(
+    exchange: str, rules: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules are asked for together, books at a pace that the exchange allows; a line says how far it is.
+
+    Forty books cost Binance (which counts here, too) more than a minute allows, OKX more than two seconds.
+    """
+    if exchange == "okx":
+        symbols = [f"A{i}-USDT{'-SWAP' * (i % 2)}" for i in range(40)]
+        row = {"asks": [["10.6", "1", "0", "1"]], "bids": [["10.5", "1", "0", "1"]], "ts": "1", "seqId": 5}
+        messages: list[Any] = [
+            {"arg": {"channel": "books", "instId": symbol}, "action": "snapshot", "data": [row | {"prevSeqId": -1}]}
+            for symbol in symbols
+        ]
+    else:
+        symbols = [f"A{i}USDT" for i in range(40)]
+        update = {"e": "depthUpdate", "E": 1, "U": 1, "u": 2, "b": [["10.5", "1"]], "a": [["10.6", "1"]]}
+        messages = [{"stream": f"{symbol.lower()}@depth@100ms", "data": update | {"s": symbol}} for symbol in symbols]
+    capture = tmp_path / "capture.gz"
+    capture.write_bytes(gzip.compress(b"".join(b"%d %b\n" % (i, compact(m)) for i, m in enumerate(messages))))
+    asked: list[tuple[float, str]] = []
+    told: list[str] = []
+
+    def watched(url: str, context: Any) -> native.Answer:
+        answer = native_fetch(url, context)
+        asked.append((live.now() / 1e9, url))
+        return answer
+
+    native_fetch = native.fetch
+    monkeypatch.setattr(native, "fetch", watched)
+
+    async def main() -> list[Setup]:
+        nonlocal live
+        async with Simulator([capture], speed=0) as sim:
+            await sim.finished.wait()
+            endpoints = endpoint_options(exchange, f"ws://127.0.0.1:{sim.port}", [])
+            live = Live(Options(exchange, tuple(symbols), endpoints=endpoints), lambda _, text: told.append(text))
+            loop = asyncio.get_running_loop()
+            live.now = lambda: int(loop.time() * 1e9)
+            return await live._describe()
+
+    live: Any = None
+    setups = warp(main())
+    assert [setup.survey.symbol for setup in setups] == symbols
+    assert {str(setup.survey.reference_price) for setup in setups} == {"10.5"}
+    assert not [text for text in told if "too many" in text]
+    books = [at for at, url in asked if "depth" in url or "/books" in url]
+    assert (len(asked) - len(books), len(books)) == (rules, 40)
+    if exchange == "binance":  # half of 6,000 a minute, after the first 3,000
+        assert max(sum(start <= at < start + 60 for at in books) for start in books) * 250 <= 6000
+        assert any(re.fullmatch(r"\d+ of 40 first books: the exchange's limit allows the next in 5 s", t) for t in told)
+    else:
+        assert max(sum(start <= at < start + 2 for at in books) for start in books) <= 40
+
+
+def test_of_many_symbols_the_unknown_one_is_named() -> None:
+    """Asked for together, Binance says only that there is one."""
+
+    async def main() -> None:
+        async with Simulator([SPOT], speed=1.0) as sim:
+            process = await start(
+                "run", "--exchange", "binance", "--symbol", "BTCUSDT", "--symbol", "NOPEUSDT", "--plain",
+                "--simulate", f"ws://127.0.0.1:{sim.port}",
+            )  # fmt: skip
+            assert await end_of(process) == (2, "", "cwts: binance has no symbol NOPEUSDT\n")
+
+    asyncio.run(main())
+
+
 def test_unknown_symbols_and_refused_subscriptions() -> None:
     async def main() -> None:
         async with Simulator([SPOT, OKX], speed=1.0) as sim:
@@ -347,6 +538,72 @@ def test_unknown_symbols_and_refused_subscriptions() -> None:
             code, _, error = await end_of(process)
             assert code == 2
             assert "the subscription was refused" in error
+            assert error.count("\n") == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("exchange", "symbols"), [("okx", ("BTC-USDT", "UNI-USD-SWAP")), ("binance", ("A", "B"))])
+def test_one_that_is_delisted_is_given_up_and_the_other_goes_on(
+    exchange: str, symbols: tuple[str, str], tmp_path: Path
+) -> None:
+    """Of two that are live. The log, the health answer, the metrics and the summary say so; the exit code is 0."""
+    port = free_port()
+    capture, stays, goes = OKX, *symbols
+    if exchange == "binance":  # the same market under two names
+        capture = tmp_path / "capture.gz"
+        with gzip.open(capture, "wb") as file:
+            for ns, raw in list(lines_of(SPOT))[:3000]:
+                for symbol in symbols:
+                    renamed = raw.replace(b"BTCUSDT", symbol.encode()).replace(b"btcusdt", symbol.lower().encode())
+                    file.write(b"%d %b\n" % (ns, renamed))
+
+    async def main() -> None:
+        async with Simulator([capture], speed=1.0, start="first", loop=True) as sim:
+            process = await start(
+                "run", "--exchange", exchange, "--symbol", stays, "--symbol", goes, "--plain", "--json",
+                "--simulate", f"ws://127.0.0.1:{sim.port}", "--metrics", port,
+            )  # fmt: skip
+            waiting = set(symbols)
+            while waiting:
+                waiting.discard((await line_with(process, "the book is valid")).split(": ")[0].split()[-1])
+            sim.fault("delist", symbol=goes)
+            sim.fault("cut")
+            line = await line_with(process, "is given up")
+            assert f"{goes} is given up: " in line
+            health = await asyncio.to_thread(well, port)
+            assert health["books"][stays]["given_up"] == ""
+            assert health["books"][goes] | {"age_s": 0} == {
+                "synced": False, "age_s": 0, "given_up": line.split("is given up: ")[1].strip(),
+            }  # fmt: skip
+            text = (await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{port}/metrics")).read().decode()
+            for symbol in symbols:
+                label = f'{{exchange="{exchange}",symbol="{symbol}"}}'
+                assert f"cwts_given_up{label} {int(symbol == goes)}\n" in text
+            process.send_signal(signal.SIGTERM)
+            code, out, error = await end_of(process)
+            assert (code, error) == (0, "")
+            found = json.loads(out.splitlines()[-1])["symbols"]
+            assert found[stays]["synced"]
+            assert not found[stays]["given_up"]
+            assert not found[goes]["synced"]
+            assert found[goes]["given_up"]
+
+    asyncio.run(main())
+
+
+def test_when_the_last_one_is_delisted_the_run_ends_with_a_line() -> None:
+    async def main() -> None:
+        async with Simulator([OKX], speed=1.0, start="first", loop=True) as sim:
+            process = await start(
+                "run", "--exchange", "okx", "--symbol", "BTC-USDT", "--plain", "--simulate", f"ws://127.0.0.1:{sim.port}"
+            )  # fmt: skip
+            await line_with(process, "the book is valid")
+            sim.fault("delist", symbol="BTC-USDT")
+            sim.fault("cut")
+            code, _, error = await end_of(process)
+            assert code == 1
+            assert error.startswith("cwts: okx: no instrument is left: the subscription was refused: ")
             assert error.count("\n") == 1
 
     asyncio.run(main())
@@ -425,6 +682,31 @@ def test_what_fails_in_the_beat_ends_the_run(tmp_path: Path) -> None:
             ]
 
     asyncio.run(main())
+
+
+def test_the_dashboard_says_which_one_is_given_up(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    from cwts.dashboard import Dashboard
+
+    async def main() -> str:
+        async with Simulator([OKX], speed=4.0, start="first", loop=True) as sim:
+            live, task = await two_okx(sim, tmp_path)
+            sim.fault("delist", symbol="UNI-USD-SWAP")
+            sim.fault("cut")
+            while not task.done() and not (live.session.books[1].given_up and live.lines[0].sink.synced):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.02)
+            dashboard = Dashboard()
+            dashboard._live = live
+            console = Console(width=160, record=True, file=io.StringIO())
+            console.print(dashboard.render())
+            live.stop()
+            await task
+            return console.export_text()
+
+    rows = {line.split()[0]: line for line in asyncio.run(main()).splitlines() if line.split()}
+    assert "given up" in rows["UNI-USD-SWAP"]
+    assert "given up" not in rows["BTC-USDT"]
 
 
 def test_record_export_and_import(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 // that happens into the ring, in the order in which it happened and stamped by one clock: messages, openings, ends, answers,
 // and ten times a second that time has passed. The engine worker needs no clock, no timer and no other news.
 
-import { ANSWER_BYTES, clock, ENTRY, frameBytes, LARGEST_BYTES, RING_BYTES } from "../ring.js";
+import { ANSWER_BYTES, ENTRY, frameBytes, LARGEST_BYTES, RING_BYTES, sleptMs, time } from "../ring.js";
 import { Refusal } from "../rpc.js";
 
 /** @typedef {import("../ring.js").Writer} Writer */
@@ -238,17 +238,17 @@ export class Sockets {
 
   /** @returns {number} milliseconds since 1970 that never go back */
   #now() {
-    this.last = Math.max(this.last, clock());
+    this.last = Math.max(this.last, time());
     return this.last;
   }
 
   /** @param {number} at ms @param {number} link @param {number} kind @param {Uint8Array} payload */
   #put(at, link, kind, payload) {
-    if (this.lost > 0 && this.writer.fits(RECOVER_BYTES)) this.#recover();
+    if (this.lost > 0 || this.late.length > 0) this.#recover();
     const size = frameBytes(payload.length);
-    if (this.lost === 0 && size <= LARGEST_BYTES && this.writer.fits(size)) {
+    if (this.lost === 0 && this.late.length === 0 && size <= LARGEST_BYTES && this.writer.fits(size)) {
       this.writer.push(nanoseconds(at), link, kind, payload);
-      this.writer.commit(at);
+      this.writer.commit(at - sleptMs());
     } else if (kind === RAW || size > LARGEST_BYTES) {
       this.lost += 1; // never silently: the book is reset before anything else is fed
     } else if (kind !== ENTRY.TICK) {
@@ -256,14 +256,19 @@ export class Sockets {
     }
   }
 
-  /** There is room again. */
+  /** Takes up again what there is room for: what was lost comes first, then what was late, in order. */
   #recover() {
     const at = nanoseconds(this.last);
-    this.writer.push(at, 0, ENTRY.LOST, new Uint8Array(new Uint32Array([this.lost]).buffer));
-    this.lost = 0;
-    for (const { link, kind, payload } of this.late) this.writer.push(at, link, kind, payload);
-    this.late = [];
-    this.writer.commit(this.last);
+    if (this.lost > 0) {
+      if (!this.writer.fits(RECOVER_BYTES)) return;
+      this.writer.push(at, 0, ENTRY.LOST, new Uint8Array(new Uint32Array([this.lost]).buffer));
+      this.lost = 0;
+    }
+    while (this.late.length > 0 && this.writer.fits(frameBytes(this.late[0].payload.length))) {
+      const { link, kind, payload } = /** @type {typeof this.late[number]} */ (this.late.shift());
+      this.writer.push(at, link, kind, payload);
+    }
+    this.writer.commit(this.last - sleptMs());
   }
 }
 

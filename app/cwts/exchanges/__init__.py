@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from cwts.errors import CwtsError, InputError
 from cwts.exchanges import binance, okx
-from cwts.instruments import decimals_of, parse_instrument
+from cwts.instruments import decimals_of, find_instrument
+from cwts.jsontext import parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,12 +99,20 @@ def _split(url: str) -> SplitResult | None:
 # -- what an instrument is ------------------------------------------------------------------------------------------
 
 
-def instruments_url(exchange: str, endpoints: Endpoints, symbol: str) -> str:
-    """GET: the exchange's own description of an instrument, for `instrument_of`."""
+def together(exchange: str, symbols: Sequence[str]) -> list[list[str]]:
+    """The symbols by what one question, `instruments_url`, can ask for."""
+    groups: dict[str, list[str]] = {}
+    for symbol in symbols:
+        groups.setdefault(okx.instrument_type(symbol) if exchange == "okx" else "", []).append(symbol)
+    return list(groups.values())
+
+
+def instruments_url(exchange: str, endpoints: Endpoints, symbols: Sequence[str]) -> str:
+    """GET: the exchange's own description of instruments that can be asked for `together`, for `instruments_of`."""
     return (
-        okx.instruments_url(endpoints, symbol)
+        okx.instruments_url(endpoints, symbols)
         if exchange == "okx"
-        else binance.instruments_url(exchange, endpoints, symbol)
+        else binance.instruments_url(exchange, endpoints, symbols)
     )
 
 
@@ -139,7 +148,7 @@ def ask_instruments(exchange: str, endpoints: Endpoints, symbol: str = "") -> li
         return [Question(endpoints["public"], text, _OKX_MARKS) for text in texts]
     if exchange == "binance":
         return [Question(endpoints["api"], binance.instruments_request(symbol), ('"id":',))]
-    return [Question(instruments_url(exchange, endpoints, symbol))]
+    return [Question(instruments_url(exchange, endpoints, [symbol]))]
 
 
 def ask_book(exchange: str, endpoints: Endpoints, symbol: str) -> Question:
@@ -155,7 +164,7 @@ def ask_book(exchange: str, endpoints: Endpoints, symbol: str) -> Question:
 def unwrapped(status: int, answer: bytes) -> tuple[int, bytes]:
     """Status and content of what a WebSocket answered to a `Question`, as REST would have given them."""
     try:
-        found = json.loads(answer)
+        found = parse(answer)
     except ValueError:
         return status, answer
     if not isinstance(found, dict):
@@ -169,10 +178,18 @@ def unwrapped(status: int, answer: bytes) -> tuple[int, bytes]:
 
 def instrument_of(exchange: str, symbol: str, status: int, answer: bytes) -> Instrument:
     """The instrument that the answer to `instruments_url` describes. Raises InputError where there is none."""
+    return instruments_of(exchange, [symbol], status, answer)[0]
+
+
+def instruments_of(exchange: str, symbols: Sequence[str], status: int, answer: bytes) -> list[Instrument]:
+    """The same for several, as `together` has them."""
+    symbol = " or ".join(symbols)
+    found: Any = None
     try:
-        found = json.loads(answer)
-    except ValueError:
-        found = None
+        found = parse(answer)
+    except ValueError as error:
+        if status == 200:
+            raise InputError(f"{exchange}: not JSON ({error})") from error
     if isinstance(found, dict):
         code = found.get("code")
         if code in (-1121, -1100) or (
@@ -183,7 +200,7 @@ def instrument_of(exchange: str, symbol: str, status: int, answer: bytes) -> Ins
             raise CwtsError(f"{exchange} does not tell about {symbol.upper()}: {found.get('msg') or f'HTTP {status}'}")
     elif status != 200:
         raise CwtsError(f"{exchange} does not tell about {symbol.upper()}: HTTP {status}")
-    return parse_instrument(answer, exchange, symbol, name=exchange)
+    return [find_instrument(found, exchange, each, name=exchange) for each in symbols]
 
 
 def finer(exchange: str, instrument: Instrument, answer: bytes) -> Instrument:
@@ -193,7 +210,7 @@ def finer(exchange: str, instrument: Instrument, answer: bytes) -> Instrument:
     Binance spot sends every number with 8 decimals, so quantities get all of them.
     """
     try:
-        found = json.loads(answer)
+        found = parse(answer)
         book = found["data"][0] if exchange == "okx" else found
         levels = [*book["bids"], *book["asks"]]
         prices, quantities = (max((decimals_of(Decimal(str(level[i]))) for level in levels), default=0) for i in (0, 1))
@@ -207,7 +224,7 @@ def finer(exchange: str, instrument: Instrument, answer: bytes) -> Instrument:
 def price_of(exchange: str, answer: bytes) -> Decimal | None:
     """The price in the answer to `book_url`, if there is one."""
     try:
-        found = json.loads(answer)
+        found = parse(answer)
         text = okx.price_of(found) if exchange == "okx" else binance.price_of(found)
         return Decimal(text) if text else None
     except (ValueError, InvalidOperation, KeyError, IndexError, TypeError, AttributeError):

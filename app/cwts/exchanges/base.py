@@ -17,10 +17,11 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from cwts.jsontext import parse
 from cwts.kernel import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     Payload = bytes | bytearray | memoryview
     Endpoints = Mapping[str, str]
@@ -187,6 +188,9 @@ class Book:
     symbol: str
     synced: bool = False
     synced_ns: int = 0
+    ever: bool = False  # it has been valid once: there is such an instrument
+    given_up: str = ""  # why nothing is asked or fed of it any more
+    heard_ns: int = 0  # an update of the book came
     updates: bool = False  # an update came since the last reset, so a snapshot can be joined to it
     request: int = 0  # the snapshot on its way
     asked_ns: int = 0
@@ -230,20 +234,20 @@ class Recent:
 
 
 class Budget:
-    """A token bucket for what an exchange charges per minute."""
+    """A token bucket for what an exchange charges per minute; `burst`: the most at once, where that is less."""
 
-    __slots__ = ("_level", "_per_minute", "_time_ns")
+    __slots__ = ("_burst", "_level", "_per_minute", "_time_ns")
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, per_minute: int, burst: int = 0) -> None:
         self._per_minute = per_minute
-        self._level = float(per_minute)
+        self._burst = self._level = float(burst or per_minute)
         self._time_ns = 0
 
     def wait_ns(self, now: int, cost: int) -> int:
         """0 if `cost` can be spent now (then it is), else how long to wait."""
         if self._time_ns:
             self._level += (now - self._time_ns) * self._per_minute / (60 * SECOND)
-            self._level = min(self._level, float(self._per_minute))
+            self._level = min(self._level, self._burst)
         self._time_ns = now
         if self._level >= cost:
             self._level -= cost
@@ -263,6 +267,9 @@ class Session(ABC):
 
     exchange: ClassVar[str] = ""
     book_role: ClassVar[str] = ""  # the role whose links carry the books
+    budget: Budget  # what all requests are paid from, a host's first questions too
+    rules_weight: int  # of a question for the rules of instruments
+    book_weight: int  # … and for a book
 
     def __init__(
         self, symbols: Sequence[str], endpoints: Endpoints, policy: Policy | None = None, seed: int = 0
@@ -277,6 +284,7 @@ class Session(ABC):
         self.slots: list[Slot] = []
         self.actions: list[Action] = []
         self.failed = ""
+        self.held: Callable[[int], str] = lambda _: ""  # the host's: the account's position in an instrument, as text
         self._rng = random.Random(seed)
         self._links: dict[int, Link] = {}
         self._number = 0
@@ -374,8 +382,8 @@ class Session(ABC):
     def _object(payload: Payload) -> dict[str, Any] | None:
         """The JSON object that a message is; None where it is anything else."""
         try:
-            found = json.loads(bytes(payload))
-        except (ValueError, RecursionError):
+            found = parse(payload)
+        except ValueError:
             return None
         return found if isinstance(found, dict) else None
 
@@ -402,13 +410,15 @@ class Session(ABC):
     def events(self, now: int, instrument: int, bits: int, *, synced: bool) -> None:
         """What the kernel said of the frames fed just now; `synced`: whether the book is valid after all of them."""
         book = self.books[instrument]
+        if book.given_up:
+            return
         if bits & layout.Event.GAP and book.synced:
             book.gaps += 1
             self.actions.append(Note("warning", f"{book.symbol}: a gap in the book's updates; getting a new one"))
         if synced:
             if not book.synced or bits & layout.Event.SYNCED:
                 book.synced_ns = now
-            book.synced = True
+            book.synced = book.ever = True
             return
         if book.synced and now - book.synced_ns > self.policy.stable_ns:
             book.attempt = 0
@@ -440,6 +450,10 @@ class Session(ABC):
                 if link is not None:
                     self._tend(now, link)
             self._turn(now, slot)
+        for book in self.books:
+            if book.synced and now - max(book.heard_ns, book.synced_ns) > policy.stall_ns:
+                # Quiet, or gone: a stream of what does not exist is silent. Asked for a book, the exchange says it.
+                self._reset(now, book, f"no update for {policy.stall_ns // SECOND} s")
         self._tick(now)
 
     def take(self) -> list[Action]:
@@ -486,7 +500,7 @@ class Session(ABC):
         """Whether a successor can take over."""
         if link.state != OPEN or link.pending or not link.acked_ns:
             return False
-        everything = link.slot.role == self.book_role and len(link.seen) == len(self.books)
+        everything = link.slot.role == self.book_role and all(book.index in link.seen for book in self._wanted())
         return everything or now - link.acked_ns >= self.policy.overlap_ns
 
     def _tend(self, now: int, link: Link) -> None:
@@ -536,7 +550,7 @@ class Session(ABC):
         """A link is gone: books that no other link carries on are thrown away."""
         if link.slot.role != self.book_role:
             return
-        for book in self.books:
+        for book in self._wanted():
             if book.index in link.seen and not self._carried(book.index):
                 self._reset(now, book, "the connection was lost")
 
@@ -566,6 +580,34 @@ class Session(ABC):
             return 0
         ceiling = min(policy.resync_cap_ns, policy.resync_ns << min(attempt - 1, 20))
         return int(ceiling * (0.5 + 0.5 * self._rng.random()))
+
+    def _wanted(self) -> list[Book]:
+        """The instruments that are not given up."""
+        return [book for book in self.books if not book.given_up]
+
+    def _unknown(self, now: int, book: Book, why: str) -> None:
+        """The exchange says that it does not have an instrument.
+
+        Before any book was valid that is a wrong input. Later it was delisted or has expired: the others go on.
+        """
+        if book.given_up:
+            return
+        if not any(other.ever for other in self.books):
+            self._fail(why, bad_input=True)
+            return
+        self._reset(now, book, "given up")
+        book.given_up = why
+        self._alone[book.index] = DROP
+        if not self._wanted():
+            self._fail(f"no instrument is left: {why}{self._held()}")
+        else:
+            self.actions.append(Note("warning", f"{book.symbol} is given up: {why}{self._held(book)}"))
+
+    def _held(self, *books: Book) -> str:
+        """For a person: what the account holds of instruments that are given up."""
+        held = {book.symbol: self.held(book.index) for book in books or self.books}
+        found = ", ".join(f"{position} of {symbol}" for symbol, position in held.items() if position)
+        return f"; the account still holds {found}, which cannot be closed any more" if found else ""
 
     def _fail(self, text: str, *, bad_input: bool = False) -> None:
         if not self.failed:
@@ -632,6 +674,7 @@ class Session(ABC):
             {
                 "symbol": book.symbol,
                 "synced": book.synced,
+                "given_up": book.given_up,
                 "since": seconds(book.synced_ns) if book.synced else None,
                 "gaps": book.gaps,
                 "resets": book.resets,

@@ -51,6 +51,7 @@ class Venue:
     book_role: str
     depth_limit: int
     depth_weight: int
+    rules_weight: int
     weight_per_minute: int  # half of what the exchange allows: we are not alone at this address
     api: bool  # snapshots by WebSocket API
     rest: str  # path of the REST API
@@ -61,7 +62,7 @@ class Venue:
 VENUES = {
     "binance": Venue(
         {"stream": ("depth@100ms", "trade", "bookTicker")},
-        "stream", 5000, 250, 3000, api=True, rest="/api/v3",
+        "stream", 5000, 250, 20, 3000, api=True, rest="/api/v3",
         endpoints={
             "stream": "wss://stream.binance.com:9443/stream",
             "api": "wss://ws-api.binance.com:443/ws-api/v3",
@@ -70,7 +71,7 @@ VENUES = {
     ),
     "binance-usdm": Venue(
         {"public": ("depth@100ms", "bookTicker"), "market": ("aggTrade",)},
-        "public", 1000, 20, 1200, api=True, rest="/fapi/v1",
+        "public", 1000, 20, 1, 1200, api=True, rest="/fapi/v1",
         endpoints={
             "public": "wss://fstream.binance.com/public/stream",
             "market": "wss://fstream.binance.com/market/stream",
@@ -81,7 +82,7 @@ VENUES = {
     ),
     "binance-coinm": Venue(
         {"stream": ("depth@100ms", "aggTrade", "bookTicker")},
-        "stream", 1000, 20, 1200, api=False, rest="/dapi/v1",
+        "stream", 1000, 20, 1, 1200, api=False, rest="/dapi/v1",
         endpoints={"stream": "wss://dstream.binance.com/stream", "rest": "https://dapi.binance.com"},
         extras={"stream": ("forceOrder",)},
     ),
@@ -129,7 +130,8 @@ class BinanceSession(Session):
         self._queue: list[str] = []  # requests that wait for the connection
         self._request = 0
         self._api_used_ns = 0
-        self._budget = Budget(venue.weight_per_minute)
+        self.budget = Budget(venue.weight_per_minute)
+        self.rules_weight, self.book_weight = venue.rules_weight, venue.depth_weight
 
     # -- streams ----------------------------------------------------------------------------------------------------
 
@@ -146,7 +148,7 @@ class BinanceSession(Session):
 
     def _subscribe(self, link: Link, names: tuple[str, ...]) -> str:
         """Subscribes all symbols to some streams; returns the request's id as it comes back."""
-        streams = [f"{book.symbol.lower()}@{name}" for book in self.books for name in names]
+        streams = [f"{book.symbol.lower()}@{name}" for book in self._wanted() for name in names]
         self._request += 1
         text = json.dumps({"method": "SUBSCRIBE", "params": streams, "id": self._request}, separators=(",", ":"))
         self.actions.append(Send(link.number, text))
@@ -181,7 +183,7 @@ class BinanceSession(Session):
         if what == _DEPTH:
             book = self.books[instrument]
             link.seen.add(instrument)
-            book.updates = True
+            book.updates, book.heard_ns = True, now
         elif what == _TRADE and self._repeats(instrument, _TRADE_ID.search(payload)):
             return DROP
         return self._alone[instrument]
@@ -225,8 +227,10 @@ class BinanceSession(Session):
             text = f"{error.get('msg', 'refused')} (code {error.get('code', '?')})"
             if link.extra and identity == link.extra:
                 self.actions.append(Note("warning", f"{link.slot.role}: no liquidations: {text}"))
-            elif link.pending:
+            elif link.pending and not any(book.ever for book in self.books):
                 self._fail(f"the subscription was refused: {text}", bad_input=True)
+            elif link.pending:  # it is what it was when it was accepted
+                self._drop(now, link, f"the subscription was refused: {text}")
             else:
                 self.actions.append(Note("warning", f"{link.slot.role}: {text}"))
             return
@@ -241,7 +245,7 @@ class BinanceSession(Session):
     def _need_book(self, now: int, book: Book) -> None:
         if book.request or not book.updates or now < max(book.retry_ns, self._calm_ns):
             return
-        if wait := self._budget.wait_ns(now, self.venue.depth_weight):
+        if wait := self.budget.wait_ns(now, self.book_weight):
             book.retry_ns = now + wait
             return
         self._request += 1
@@ -322,7 +326,7 @@ class BinanceSession(Session):
         error = found["error"] if isinstance(found.get("error"), dict) else found
         code, text = error.get("code"), str(error.get("msg", "no reason given"))
         if code in (-1121, -1122):
-            self._fail(f"there is no symbol {book.symbol} ({text})", bad_input=True)
+            self._unknown(now, book, f"there is no symbol {book.symbol} ({text})")
             return
         self._missed(now, book, request, f"{text} (code {code})")
         if code in (-1003, -1015) or status in (418, 429):
@@ -368,7 +372,7 @@ class BinanceSession(Session):
                 self._missed(now, book, book.request, f"no answer in {policy.answer_timeout_ns // SECOND} s")
                 if self._api.current is not None:
                     self._drop(now, self._api.current, "no answer to a request")
-            if not book.synced:
+            if not book.synced and not book.given_up:
                 book.updates = book.updates or self._carried(book.index)
                 self._need_book(now, book)
         api = self._api
@@ -404,9 +408,11 @@ def depth_url(market: str, endpoints: Endpoints, symbol: str, limit: int) -> str
     return f"{endpoints['rest']}{VENUES[market].rest}/depth?symbol={quote(symbol.upper())}&limit={limit}"
 
 
-def instruments_url(market: str, endpoints: Endpoints, symbol: str) -> str:
-    """GET: the rules of one symbol (spot) or of all (futures take no symbol)."""
-    query = f"?symbol={quote(symbol.upper())}" if market == "binance" else ""
+def instruments_url(market: str, endpoints: Endpoints, symbols: Sequence[str]) -> str:
+    """GET: the rules of some symbols (spot) or of all (futures take no symbol)."""
+    names = json.dumps([symbol.upper() for symbol in symbols], separators=(",", ":"))
+    one = f"symbol={quote(symbols[0].upper())}" if len(symbols) == 1 else f"symbols={quote(names)}"
+    query = f"?{one}" if market == "binance" else ""
     return f"{endpoints['rest']}{VENUES[market].rest}/exchangeInfo{query}"
 
 

@@ -3,7 +3,9 @@
 Source: www.okx.com/docs-v5, "WebSocket" and "Order book channel".
 
 1. `wss://ws.okx.com:8443/ws/v5/public`; `{"op":"subscribe","args":[{"channel":…,"instId":…}]}`, each argument
-   answered by `{"event":"subscribe","arg":…}`, or all by `{"event":"error","code":…,"msg":…}`.
+   answered by `{"event":"subscribe","arg":…}` or `{"event":"error","code":…,"msg":…}`, with the operation's `id`. What
+   is wrong with an argument is told in words alone, so each instrument has an operation of its own: its refusal (60018:
+   there is none, or none any more) is told by the id, and costs nothing but this instrument.
 2. At most 3 connections a second from an address, 480 subscribe, unsubscribe and login operations an hour on a
    connection.
 3. The text `ping` is answered by the text `pong`; a connection that is idle for 30 s is cut.
@@ -30,7 +32,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from cwts.errors import InputError
-from cwts.exchanges.base import DROP, HOUR, OPEN, SECOND, Book, Link, Note, Recent, Send, Session, Slot
+from cwts.exchanges.base import DROP, HOUR, OPEN, SECOND, Book, Budget, Link, Note, Recent, Send, Session, Slot
+from cwts.jsontext import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +45,7 @@ CHANNELS = ("books", "trades", "bbo-tbt")
 LIQUIDATIONS = "liquidations"  # the id of the operation that subscribes to them
 MAX_SYMBOLS = 60
 OPERATIONS_PER_HOUR = 400  # of 480: what is left is for people
+REQUESTS = 600, 20  # a minute, and at once: half of what /market/books and /public/instruments allow in 2 s, 40 and 20
 LEADER_SILENT_NS = 2 * SECOND  # after which another connection that is ahead takes over
 
 _BOOKS, _TRADES, _OTHER = 0, 1, 2
@@ -56,6 +60,7 @@ _ARGUMENT = re.compile(rb'"arg"\s*:\s*(\{[^{}]*\})')
 
 _LIMITED = {"50011", "60014"}  # rule 7
 # Codes that trying again does not cure: www.okx.com/docs-v5, "Error Code, WebSocket".
+_UNKNOWN = {"60018", "51001"}  # of an instrument
 _HOPELESS = {"60012", "60013", "60018", "60019", "50014", "51000", "51001"}
 
 
@@ -85,6 +90,8 @@ class OkxSession(Session):
             raise InputError(
                 f"at most {MAX_SYMBOLS} instruments on one connection, not {len(symbols)}: use several processes"
             )
+        self.budget = Budget(*REQUESTS)
+        self.rules_weight = self.book_weight = 1
         self.slots = [
             Slot("public", replica, replica % 4, self.endpoints["public"]) for replica in range(self.policy.replicas)
         ]
@@ -96,21 +103,20 @@ class OkxSession(Session):
     # -- subscriptions ----------------------------------------------------------------------------------------------
 
     def _greet(self, now: int, link: Link) -> None:
-        arguments = [{"channel": channel, "instId": book.symbol} for book in self.books for channel in CHANNELS]
-        link.pending = {_key(argument) for argument in arguments}
-        self._operate(now, link, "subscribe", arguments)
-        kinds = sorted({instrument_type(book.symbol) for book in self.books} - {"SPOT"})
+        wanted = self._wanted()
+        for book in wanted:
+            arguments = [{"channel": channel, "instId": book.symbol} for channel in CHANNELS]
+            link.pending |= {_key(argument) for argument in arguments}
+            self._operate(now, link, "subscribe", arguments, str(book.index))
+        kinds = sorted({instrument_type(book.symbol) for book in wanted} - {"SPOT"})
         if kinds:
             link.extra = LIQUIDATIONS
             extras = [{"channel": "liquidation-orders", "instType": kind} for kind in kinds]
             self._operate(now, link, "subscribe", extras, LIQUIDATIONS)
 
-    def _operate(
-        self, now: int, link: Link, operation: str, arguments: list[dict[str, str]], identity: str = ""
-    ) -> None:
+    def _operate(self, now: int, link: Link, operation: str, arguments: list[dict[str, str]], identity: str) -> None:
         self._operations.setdefault(link.number, deque()).append(now)
-        message = {"id": identity} if identity else {}
-        text = json.dumps({**message, "op": operation, "args": arguments}, separators=(",", ":"))
+        text = json.dumps({"id": identity, "op": operation, "args": arguments}, separators=(",", ":"))
         self.actions.append(Send(link.number, text))
 
     def _probe(self, now: int, link: Link) -> None:
@@ -138,6 +144,7 @@ class OkxSession(Session):
         instrument, what = route
         link.data_ns = now
         if what == _BOOKS:
+            self.books[instrument].heard_ns = now
             return self._alone[instrument] if self._next(now, link, instrument, head, payload) else DROP
         if what == _TRADES and self._repeats(instrument, _TRADE_ID.search(payload)):
             return DROP
@@ -156,8 +163,8 @@ class OkxSession(Session):
         if match is None or b'"data"' not in bytes(payload[: match.start() + len(match[0]) + 256]):
             return None
         try:
-            argument = json.loads(match[1])
-        except (ValueError, RecursionError):
+            argument = parse(match[1])
+        except ValueError:
             return None
         instrument, what = self._by_symbol.get(str(argument.get("instId"))), _WHAT.get(str(argument.get("channel")))
         if instrument is None or what is None or b'"event"' in head:
@@ -172,7 +179,7 @@ class OkxSession(Session):
         data = text[text.find(b'"data"') :]
         named = {match[1].decode(errors="replace") for match in _INSTRUMENT.finditer(text)}
         ours = sorted(self._by_symbol[symbol] for symbol in named & self._by_symbol.keys())
-        return tuple(instrument for instrument in ours if not self._repeats_liquidation(instrument, data))
+        return tuple(i for i in ours if self._alone[i] and not self._repeats_liquidation(i, data))
 
     def _next(self, now: int, link: Link, instrument: int, head: bytes, payload: Payload) -> bool:
         """Whether a book message goes to the kernel; rules 5 and 8."""
@@ -237,7 +244,7 @@ class OkxSession(Session):
             text = f"{message.get('msg', 'refused')} (code {message.get('code', '?')})"
             self.actions.append(Note("warning", f"{link.slot.role}: no liquidations: {text}"))
         elif event == "error":
-            self._refused(now, link, str(message.get("code", "?")), str(message.get("msg", "refused")))
+            self._refused(now, link, message)
         elif event == "notice":
             self._rotate(now, link, f"the exchange says: {message.get('msg', 'reconnect')}")
         elif event == "channel-conn-count-error":
@@ -245,9 +252,17 @@ class OkxSession(Session):
         elif event not in ("unsubscribe", "channel-conn-count", "login") and "data" not in message:
             link.slot.garbage += 1
 
-    def _refused(self, now: int, link: Link, code: str, text: str) -> None:
-        if code in _HOPELESS:
-            self._fail(f"the subscription was refused: {text} (code {code})", bad_input=True)
+    def _refused(self, now: int, link: Link, message: dict[str, Any]) -> None:
+        code, text = str(message.get("code", "?")), str(message.get("msg", "refused"))
+        book = self._about(message)
+        why = f"the subscription was refused: {text} (code {code})"
+        if code in _UNKNOWN and book is not None:
+            link.pending -= {_key({"channel": channel, "instId": book.symbol}) for channel in CHANNELS}
+            if not link.pending:
+                link.acked_ns = link.acked_ns or now
+            self._unknown(now, book, why)
+        elif code in _HOPELESS and not any(book.ever for book in self.books):
+            self._fail(why, bad_input=True)
         elif code in _LIMITED:
             self._be_calm(now, self.policy.limited_ns)
             if link.pending:
@@ -257,6 +272,16 @@ class OkxSession(Session):
                 book.request = 0
         else:
             self._drop(now, link, f"{text} (code {code})")
+
+    def _about(self, message: dict[str, Any]) -> Book | None:
+        """Which instrument an error is about: the id tells, or else the words."""
+        identity = message.get("id")
+        for book in self.books:
+            if identity == str(book.index) or (
+                identity is None and f"instId:{book.symbol} " in f"{message.get('msg')} "
+            ):
+                return book
+        return self.books[0] if len(self.books) == 1 else None
 
     # -- books ------------------------------------------------------------------------------------------------------
 
@@ -280,8 +305,8 @@ class OkxSession(Session):
         book.request, book.asked_ns = 1, now
         book.snapshots += 1
         chain.leader, chain.last = link.number, None
-        self._operate(now, link, "unsubscribe", [argument])
-        self._operate(now, link, "subscribe", [argument])
+        self._operate(now, link, "unsubscribe", [argument], str(book.index))
+        self._operate(now, link, "subscribe", [argument], str(book.index))
 
     def _after_reset(self, now: int, book: Book) -> None:
         chain = self._chains[book.index]
@@ -299,7 +324,7 @@ class OkxSession(Session):
 
     def _tick(self, now: int) -> None:
         for book in self.books:
-            if book.synced:
+            if book.synced or book.given_up:
                 continue
             if book.request and now - book.asked_ns > self.policy.answer_timeout_ns:
                 book.request = 0
@@ -315,9 +340,10 @@ def _key(argument: dict[str, Any]) -> str:
 # -- addresses ------------------------------------------------------------------------------------------------------
 
 
-def instruments_url(endpoints: Endpoints, symbol: str) -> str:
-    """GET: the rules of one instrument."""
-    query = f"instType={instrument_type(symbol)}&instId={quote(symbol.upper())}"
+def instruments_url(endpoints: Endpoints, symbols: Sequence[str]) -> str:
+    """GET: the rules of one instrument, or of all of the same type."""
+    one = f"&instId={quote(symbols[0].upper())}" if len(symbols) == 1 else ""
+    query = f"instType={instrument_type(symbols[0])}{one}"
     return f"{endpoints['rest']}/api/v5/public/instruments?{query}"
 
 

@@ -110,6 +110,11 @@ class Engine:
         keys = keys[order]
         return (keys if side == layout.Side.BID else -keys), quantities[order]
 
+    def position(self) -> str:
+        """What the account holds, as a plain decimal; empty where that is nothing."""
+        held = int(self.view["account"]["position_e8"])
+        return plain(held, 8) if held else ""
+
     def book_sha256(self) -> str:
         """SHA-256 of the book as text: a line `b <price> <qty>` from the best bid on, then `a <price> <qty>`."""
         digest = hashlib.sha256()

@@ -60,6 +60,8 @@ class Binance(Exchange):
         market = self.markets.get(message.symbol)
         if market is None:
             market = self.sim.open_market(self.name, message.symbol)
+        if market.gone:
+            return
         kind = message.kind
         if kind == "depthUpdate":
             self._depth(market, message)

@@ -559,7 +559,7 @@ class BinanceApi:
 
     def _exchange_info(self, params: Params, _account: Account | None) -> dict[str, Any]:
         markets = self._markets(params) if params.get("symbol") or params.get("symbols") else None
-        rows = [market.row for market in (markets or self.exchange.markets.values())]
+        rows = [market.row for market in (markets or self.exchange.markets.values()) if not market.gone]
         limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": self._weight_limit}
         info: dict[str, Any] = {"timezone": "UTC", "serverTime": self.exchange.now_ms(), "rateLimits": [limit]}
         info |= {"exchangeFilters": [], "symbols": rows}

@@ -38,6 +38,7 @@ class Market:
         self.row = row  # the exchange's own description of the instrument
         self.book = Book()
         self.ready = False  # there is a book: before that the market is closed
+        self.gone = False  # delisted, or expired
         self.kinds: set[str] = set()  # what was recorded; what was not is derived
         self.waiting: list[Message] = []  # updates that came before the first snapshot
         self.recorded_id = 0  # of the last recorded update; what is sent is this plus `shift`
@@ -180,6 +181,9 @@ class Exchange(ABC):
         """A fault that is the exchange's own business."""
         if fault.kind == "clock":
             self.clock_offset_ms = fault.offset_ms
+        market = self.markets.get(fault.symbol) if fault.kind == "delist" else None
+        if market is not None:
+            market.ready, market.gone, market.start = False, True, None
 
     def peers_of(self, fault: Fault) -> list[Peer]:
         """The connections that a fault is aimed at."""

@@ -38,6 +38,8 @@ KINDS = {
     "clock": "the exchange's clock is off by `offset_ms` (behind: negative)",
     "limit": "the next `count` requests are over the rate limit (429, -1003, 50011, 60014); with banned, 418; with "
     "`seconds`, so are all for so long, and Binance tells it",
+    "delist": "the instrument `symbol` is gone: nothing more comes of it, and whoever asks for it hears that there is "
+    "none",
     "old_snapshot": "the next `count` depth snapshots are `seconds` old (default 5)",
     "late_snapshot": "the next `count` depth snapshots are answered `seconds` late; on OKX updates come before them",
     "reset": "OKX: the next update's seqId is lower than its prevSeqId, which is legal",

@@ -92,6 +92,8 @@ class Okx(Exchange):
         """One recorded message: moves the book, and goes out to those who asked for it."""
         market = self.markets.get(message.symbol) or self.sim.open_market(self.name, message.symbol)
         kind, rows = message.kind, message.data["data"]
+        if market.gone:
+            return
         if kind in OKX_BOOKS:
             finest = next((channel for channel in OKX_BOOKS if channel in market.kinds), kind)
             if kind == finest:
@@ -266,7 +268,7 @@ class Okx(Exchange):
         self._listeners.setdefault(_topic(arg), {})[peer] = arg
         self.sim.subscribed()
         if channel == "instruments":
-            rows = [m.row for m in self.markets.values() if m.row["instType"] == arg.get("instType")]
+            rows = [m.row for m in self.markets.values() if m.row["instType"] == arg.get("instType") and not m.gone]
             peer.push(_dumps({"arg": arg, "data": rows}), "", channel)
         if market is None:
             return
@@ -737,7 +739,7 @@ class Okx(Exchange):
         now = time.monotonic()
         for symbol, channel in list(self._listeners):
             market = self.markets.get(symbol)
-            if market is None:
+            if market is None or market.gone:
                 continue
             if channel == "tickers" and "tickers" not in market.kinds:
                 self._publish(symbol, channel, {"data": [self._ticker(market)]})
@@ -905,7 +907,7 @@ class Okx(Exchange):
         return [
             m.row
             for m in self.markets.values()
-            if m.row["instType"] == query["instType"] and query.get("instId", m.symbol) == m.symbol
+            if not m.gone and m.row["instType"] == query["instType"] and query.get("instId", m.symbol) == m.symbol
         ]
 
     def _books(self, query: dict[str, str], most: int) -> list[dict[str, Any]]:

@@ -10,11 +10,14 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import Executor, Future
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from picows import WSCloseCode, WSFrame, WSHandshakeError, WSInvalidURL, WSListener, WSMsgType, WSTransport, ws_connect
@@ -39,10 +42,19 @@ USER_AGENT = f"cwts/{__version__}"
 
 
 def clock() -> Callable[[], int]:
-    """Nanoseconds since 1970 that never go back: the wall clock once, the monotonic one from then on."""
-    base = time.time_ns() - time.monotonic_ns()
-    monotonic = time.monotonic_ns
-    return lambda: base + monotonic()
+    """Nanoseconds since 1970 that never go back: the wall clock once, a monotonic one from then on.
+
+    One that goes on while the machine sleeps: what was said before is old then, connections have been silent for as
+    long, and 24 hours are the exchange's. Python's own (`time.monotonic`) stands still on Linux and macOS meanwhile.
+    """
+    kind = time.CLOCK_MONOTONIC if sys.platform == "darwin" else getattr(time, "CLOCK_BOOTTIME", None)
+    if kind is None:
+        monotonic = time.monotonic_ns
+        base = time.time_ns() - monotonic()
+        return lambda: base + monotonic()
+    ticks = time.clock_gettime_ns
+    base = time.time_ns() - ticks(kind)
+    return lambda: base + ticks(kind)
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
@@ -117,6 +129,29 @@ def fetch(url: str, context: ssl.SSLContext | None = None) -> Answer:
     except urllib.error.HTTPError as error:
         with error:
             return Answer(int(error.code), error.read(MAX_ANSWER), retry_after(error.headers.get("Retry-After")))
+
+
+class _Threads(Executor):
+    """A thread for each call, for which nobody waits: a host that never answers does not keep a program from ending."""
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Calls it in a thread of its own."""
+        future: Future[Any] = Future()
+
+        def work() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call(*args, **kwargs))
+                except BaseException as error:  # noqa: BLE001 - who waits for the result is to have it
+                    future.set_exception(error)
+
+        threading.Thread(target=work, name="request", daemon=True).start()
+        return future
+
+
+async def ask(url: str, context: ssl.SSLContext | None = None) -> Answer:
+    """`fetch` without blocking; may be cancelled at any time. Raises OSError, ValueError or HTTPException."""
+    return await asyncio.get_running_loop().run_in_executor(_Threads(), fetch, url, context)
 
 
 class _Listener(WSListener):
@@ -210,6 +245,7 @@ class NativeHost:
         self._dirty: set[int] = set()
         self._ended: asyncio.Future[None] | None = None
         self._working = False
+        session.held = lambda index: sinks[index].engine.position()
 
     async def run(self) -> None:
         """Runs until `stop` is called or the session fails. Raises CwtsError or InputError."""
@@ -390,7 +426,7 @@ class NativeHost:
     async def _fetch(self, request: int, url: str) -> None:
         status, body, wait, why = 0, b"", 0, ""
         try:
-            status, body, wait = await asyncio.to_thread(fetch, url, self._context)
+            status, body, wait = await ask(url, self._context)
         except Exception as error:  # noqa: BLE001 - as above
             why = explain(error, url)[0]
         now = self._now()
