@@ -216,7 +216,7 @@ function beginTape(limits, fresh) {
 async function endTape() {
   const ending = tape;
   tape = null;
-  python.tap_with(null);
+  python.tap_with(undefined); // None; null would be a JsNull
   await ending?.end();
 }
 
