@@ -411,6 +411,30 @@ def test_no_recording_where_nothing_can_be_written(tmp_path: Path) -> None:
         Recorder(blocked / "x", DESCRIPTION)
 
 
+@pytest.mark.native
+@pytest.mark.parametrize("kind", [Recorder, LineRecorder])
+def test_who_begins_in_the_same_second_takes_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Recorder | LineRecorder]
+) -> None:
+    """Also where the other one takes the name between our choosing it and our making the file."""
+    monkeypatch.setattr("cwts.recorder.name_of", lambda description: f"{description.symbol}-now")
+    others: list[Recorder | LineRecorder] = []
+
+    class Behind(type(tmp_path)):  # type: ignore[misc]  # a folder that is seen as it was before the others wrote
+        def exists(self, **_: object) -> bool:
+            return False
+
+    for number in range(3):
+        others.append(kind(Behind(tmp_path), DESCRIPTION))
+        others[-1].tap(frame(b"%d" % number, 1))
+    for recorder in others:
+        recorder.close()
+    assert len({recorder.files[0] for recorder in others}) == 3
+    for number, recorder in enumerate(others):
+        (line,) = (line for found in Recording(recorder.files[0])._lines() for line in found)
+        assert line == b"1 %d" % number
+
+
 WRITER = """
 import sys, time
 sys.path.insert(0, {tests!r})
