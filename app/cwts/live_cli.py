@@ -184,7 +184,7 @@ def _import(args: argparse.Namespace) -> int:
     from cwts.exchanges import SESSIONS
     from cwts.instruments import load_instrument
     from cwts.networks import command_frames
-    from cwts.recorder import Description, Recorder
+    from cwts.recorder import Description, Recorder, count_messages
     from cwts.recording import Recording
     from cwts.replay import prepare
 
@@ -195,6 +195,7 @@ def _import(args: argparse.Namespace) -> int:
     settings = Settings(capital=args.capital)
     setup = prepare(recording, args.exchange, args.symbol, instrument=instrument, settings=settings)
     first = setup.survey.first_ns
+    messages = 0  # without our commands in front of them: what an export of the recording gives back
     recorder = Recorder(
         args.out, Description(args.exchange, setup.survey.symbol, setup.instrument, setup.config, {}, first)
     )
@@ -202,10 +203,11 @@ def _import(args: argparse.Namespace) -> int:
         if setup.start:
             recorder.tap(memoryview(command_frames(setup.start, first)))
         for batch in recording.batches():
+            messages += count_messages(batch)
             recorder.tap(batch)
     finally:
         recorder.close()
-    print(f"{recorder.written_frames:,} messages written to {recorder.files[0]}")
+    print(f"{messages:,} messages written to {recorder.files[0]}")
     return 0
 
 

@@ -321,6 +321,16 @@ def lines(batches: Iterator[bytearray]) -> Iterator[list[bytes]]:
         yield found
 
 
+def count_messages(batch: bytes | bytearray) -> int:
+    """How many of a batch's frames are messages: the lines that `lines` makes of it."""
+    count = at = 0
+    while at < len(batch):
+        _, length, _, kind = FRAME.unpack_from(batch, at)
+        count += kind == 0
+        at += FRAME.size + (length + 7 & ~7)
+    return count
+
+
 # -- writing --------------------------------------------------------------------------------------------------------
 
 

@@ -290,6 +290,24 @@ def exported(*arguments: object) -> int:
 
 
 @pytest.mark.native
+def test_what_is_imported_and_exported_is_counted_in_the_recordings_messages(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not in frames, of which the engine's own commands are some."""
+    source = lines_of(data / "binance-spot-btcusdt-20240808.gz")[:3000]
+    capture, again = tmp_path / "lines.gz", tmp_path / "again.gz"
+    capture.write_bytes(gzip.compress(b"".join(b"%d %s\n" % line for line in source)))
+    which = ["--exchange", "binance", "--symbol", "BTCUSDT"]
+    assert cli.main(["import", str(capture), *which, "--out", str(tmp_path / "frames")]) == 0
+    (path,) = (tmp_path / "frames").iterdir()
+    assert capsys.readouterr().out == f"3,000 messages written to {path}\n"
+    assert check(path).frames > 3000
+    assert exported(path, "--out", again) == 0
+    assert capsys.readouterr().out == f"3,000 messages written to {again}\n"
+    assert gzip.decompress(again.read_bytes()) == gzip.decompress(capture.read_bytes())
+
+
+@pytest.mark.native
 @pytest.mark.parametrize("out", ["recording", "link", "hard.gz"])
 def test_a_recording_is_not_exported_onto_itself(tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]) -> None:
     recorder = Recorder(tmp_path, DESCRIPTION)
