@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Runs until interrupted. Raises InputError, CwtsError."""
+    """Runs until interrupted, or until the exchanges cannot go on. Raises InputError, CwtsError."""
     try:
         from cwts.simulator.faults import load_script, random_schedule
         from cwts.simulator.server import Simulator
@@ -128,7 +128,10 @@ async def _run(sim: Simulator, *, as_json: bool) -> None:
             loop.add_signal_handler(name, stop.set)
     async with sim:
         print(json.dumps(_addresses(sim)) if as_json else _shown(sim), flush=True)
-        await stop.wait()
+        ends = {loop.create_task(event.wait()) for event in (stop, sim.failed)}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in ends:
+            task.cancel()
 
 
 def _addresses(sim: Simulator) -> dict[str, Any]:
