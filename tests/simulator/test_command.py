@@ -84,7 +84,7 @@ def test_whatever_dies_is_shown_and_raised(what: str) -> None:
         (["CAPTURE", "--faults", "TEXT"], "not JSON"),
         (["CAPTURE", "--instruments", "TEXT"], "not JSON"),
         (["CAPTURE", "--balance", "USDT=x"], "ASSET=AMOUNT"),
-        (["CAPTURE", "--tls", "--ca-file", "NOWHERE/x"], "No such file"),
+        (["CAPTURE", "--tls", "--ca-file", "NOWHERE/x"], "no such folder"),
         (["CAPTURE", "--public-key", "NOWHERE"], "No such file"),
         (["CAPTURE", "--public-key", "TEXT"], "Ed25519"),
         ([], "required"),
