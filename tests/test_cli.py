@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import gzip
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cwts.cli import main
+from cwts.cli import build_parser, main
 from market import CAPTURES, compact, told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.native
 
@@ -162,6 +167,7 @@ def test_version_and_help() -> None:
 
 # -- bad input -----------------------------------------------------------------------------------------------------
 
+WHICH = ("--exchange", "okx", "--symbol", "BTC-USDT")
 GOOD = (
     b"1000 "
     + compact({"e": "depthUpdate", "s": "BTCUSDT", "U": 1, "u": 2, "pu": 0, "b": [["1.5", "1"]], "a": []})
@@ -235,6 +241,75 @@ def test_arguments_that_cannot_be() -> None:
     refused()
     refused("frobnicate")
     refused("serve", "--port", "99999")
+
+
+ANY = {("export", "--exchange"), ("export", "--symbol")}  # for which nothing means: whichever there is
+
+
+def options() -> Iterator[tuple[str, str]]:
+    """Every option and argument of every command that takes a value."""
+    (commands,) = (action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
+    for command, parser in commands.choices.items():
+        for action in parser._actions:
+            if action.nargs != 0:
+                yield command, (action.option_strings or [""])[0]
+
+
+@pytest.mark.parametrize(("command", "option"), [each for each in options() if each not in ANY])
+def test_nothing_is_no_value_of_any_option(tmp_path: Path, command: str, option: str) -> None:
+    """Every one says what it expects instead, in one line and before anything is done."""
+    out = {"train": tmp_path / "weights", "import": tmp_path, "record": tmp_path}
+    given: list[object] = ["--out", out[command]] if command in out else []
+    given += WHICH if command in ("replay", "backtest", "networks", "run", "record", "import") else []
+    given += ["--hold-out", f"okx:BTC-USDT:{OKX}"] if command == "train" else []
+    given += [OKX] if option and command in ("replay", "backtest", "networks", "import", "simulate", "export") else []
+    given += [f"okx:BTC-USDT:{OKX}"] if option and command == "train" else []
+    said = refused(command, *given, *([option] if option else []), "")
+    assert re.search("expected|possible|choose", said)
+    assert "''" in said or "NAME=VALUE" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["replay", "LONG", *WHICH], "a recording (a file, or a folder of .cwts files) is expected, not 'aaa"),
+        (["replay", OKX, *WHICH, "--instruments", "FOLDER"], "a file is expected, not the folder"),
+        (["replay", OKX, *WHICH, "--settings", "FOLDER"], "a file is expected, not the folder"),
+        (["replay", OKX, *WHICH, "--networks", "FOLDER"], "a file is expected, not the folder"),
+        (["run", *WHICH, "--ca", "FOLDER"], "a file is expected, not the folder"),
+        (["run", *WHICH, "--record", "FILE"], "a folder is expected, not the file"),
+        (["record", *WHICH, "--out", "FILE/x"], "Not a directory"),
+        (["import", OKX, *WHICH, "--out", "FILE"], "a folder is expected, not the file"),
+        (["import", OKX, *WHICH, "--out", "/dev/full"], "a folder is expected, not the file"),
+        (["export", "FILE", "--out", "FOLDER"], "a file to write is expected, not the folder"),
+        (["export", "FILE"], "not a recording of frames"),
+        (["backtest", OKX, *WHICH, "--html", "FOLDER"], "a file to write is expected, not the folder"),
+        (["backtest", OKX, *WHICH, "--html", "FOLDER/none/x"], "there is no such folder"),
+        (["backtest", OKX, *WHICH, "--html", "/dev/full"], "/dev/full: No space left on device"),
+        (["backtest", OKX, *WHICH, "--seed", "-1"], "a whole number"),
+        (["train", "x", "--hold-out", "x", "--out", "FOLDER"], "a file to write is expected, not the folder"),
+        (["serve", "--site", "FILE"], "a folder is expected, not the file"),
+        (["simulate", OKX, "--ca-file", "FOLDER/ca.pem"], "--ca-file needs --tls"),
+        (["simulate", OKX, "--public-key", "FILE"], "an Ed25519 public key (PEM) is expected, the file is empty"),
+        (["simulate", OKX, "--latency-ms", "."], "a number of at least 0 is expected, not '.'"),
+        (["simulate", OKX, "--random-faults", "9" * 30], "a whole number of at most 5 digits"),
+    ],
+)
+def test_paths_and_numbers_that_cannot_be(tmp_path: Path, arguments: list[object], says: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    words = {"FILE": tmp_path / "file", "FOLDER": tmp_path / "folder", "LONG": "a" * 300}
+    given = []
+    for argument in map(str, arguments):
+        first, slash, rest = argument.partition("/")
+        given.append(f"{words[first]}{slash}{rest}" if first in words else argument)
+    assert says in refused(*given)
+
+
+def test_a_terminal_that_is_full_is_one_line() -> None:
+    command = f"{sys.executable} -m cwts.cli version > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "cwts: what is printed: No space left on device\n")
 
 
 def test_bad_lines_are_counted_and_skipped(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from cwts import __version__
-from cwts.arguments import capital, count, milliseconds, port
+from cwts.arguments import capital, count, file, file_to_write, folder, milliseconds, named, port, recording
 from cwts.errors import CwtsError, InputError
 from cwts.gpu import DEVICES
 from cwts.live_cli import add_commands
@@ -35,12 +35,14 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     replay = commands.add_parser("replay", help="feed a recording through the engine and sum up what came of it")
-    replay.add_argument("capture", metavar="CAPTURE", help="gzip or zstd lines '<recv_ns> <raw json>'")
+    replay.add_argument("capture", type=recording, metavar="CAPTURE", help="gzip or zstd lines '<recv_ns> <raw json>'")
     replay.add_argument("--exchange", required=True, choices=EXCHANGES)
     replay.add_argument(
-        "--symbol", required=True, help="as the exchange writes it, for example BTCUSDT or BTC-USDT-SWAP"
+        "--symbol", type=named, required=True, help="as the exchange writes it, for example BTCUSDT or BTC-USDT-SWAP"
     )
-    replay.add_argument("--instruments", metavar="FILE", help="the exchange's own exchangeInfo or instruments JSON")
+    replay.add_argument(
+        "--instruments", type=file, metavar="FILE", help="the exchange's own exchangeInfo or instruments JSON"
+    )
     replay.add_argument("--engine", choices=("native", "wasmtime"), default="native")
     replay.add_argument("--capital", type=capital, metavar="N", help="paper account, in the settlement asset")
     replay.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
@@ -58,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="serve the trading page on this machine")
     serve.add_argument("--port", type=port, default=8000)
     serve.add_argument("--no-open", action="store_true", help="do not open a browser")
-    serve.add_argument("--site", metavar="FOLDER", help="the built site")
+    serve.add_argument("--site", type=folder, metavar="FOLDER", help="the built site")
     serve.add_argument(
         "--simulate-origin",
         action="append",
@@ -78,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     source = "EXCHANGE:SYMBOL:FILE[,FILE...]"
     train.add_argument("captures", metavar="CAPTURE", nargs="+", help=f"{source}, fed in a row; the last one counts")
     train.add_argument("--hold-out", required=True, metavar="CAPTURE", help="what the networks are evaluated on")
-    train.add_argument("--out", required=True, metavar="FILE", help="the weights file to write")
+    train.add_argument("--out", type=file_to_write, required=True, metavar="FILE", help="the weights file to write")
     train.add_argument("--seeds", type=count, default=5, metavar="N", help="tries of each network (5)")
     train.add_argument("--json", action="store_true", help="the card as one JSON object on the last line of stdout")
     train.set_defaults(run=_train)
@@ -86,11 +88,13 @@ def build_parser() -> argparse.ArgumentParser:
     networks = commands.add_parser(
         "networks", help="run the three networks over a whole recording, on a GPU or by SIMD"
     )
-    networks.add_argument("capture", metavar="CAPTURE", help="a recording, as for replay")
+    networks.add_argument("capture", type=recording, metavar="CAPTURE", help="a recording, as for replay")
     networks.add_argument("--exchange", required=True, choices=EXCHANGES)
-    networks.add_argument("--symbol", required=True, help="as the exchange writes it")
-    networks.add_argument("--instruments", metavar="FILE", help="the exchange's own exchangeInfo or instruments JSON")
-    networks.add_argument("--weights", metavar="FILE", help="a weights file (default: the shipped one)")
+    networks.add_argument("--symbol", type=named, required=True, help="as the exchange writes it")
+    networks.add_argument(
+        "--instruments", type=file, metavar="FILE", help="the exchange's own exchangeInfo or instruments JSON"
+    )
+    networks.add_argument("--weights", type=file, metavar="FILE", help="a weights file (default: the shipped one)")
     networks.add_argument("--device", default="auto", choices=DEVICES, help="auto: CUDA, then a real GPU, then SIMD")
     networks.add_argument("--step-ms", type=milliseconds, default=100, metavar="N", help="a row every so many ms (100)")
     networks.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
@@ -142,15 +146,11 @@ def _simulate(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from cwts.networks import save
     from cwts.replay import TerminalProgress
     from cwts.train import Source, human, train
 
     sources, hold_out = [Source.parse(text) for text in args.captures], Source.parse(args.hold_out)
-    if Path(args.out).is_dir() or not Path(args.out).parent.is_dir():  # said now, not after minutes of training
-        raise InputError(f"{args.out}: no file can be written there")
     with TerminalProgress() as shown:
 
         def say(text: str) -> None:
@@ -199,6 +199,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except MemoryError:
         return _fail("out of memory", 1)
+    except OSError as error:  # also of what is printed: a terminal has no name
+        if os.environ.get("CWTS_TRACEBACK"):
+            raise
+        return _fail(f"{error.filename or 'what is printed'}: {error.strerror or error}", 1)
     except Exception as error:  # a traceback helps nobody at a terminal
         if os.environ.get("CWTS_TRACEBACK"):
             raise

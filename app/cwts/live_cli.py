@@ -10,7 +10,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cwts.arguments import at_least, capital, port, replicas, whole
+from cwts.arguments import (
+    at_least,
+    capital,
+    file,
+    file_to_write,
+    folder,
+    named,
+    port,
+    recording,
+    replicas,
+    whole,
+)
 from cwts.errors import CwtsError, InputError
 from cwts.settings import add_arguments as add_settings
 
@@ -26,7 +37,7 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     _connection(run)
     run.add_argument("--capital", type=capital, metavar="N", help="paper account, in the settlement asset")
     run.add_argument("--live", action="store_true", help="trade with real money")
-    run.add_argument("--record", type=Path, metavar="DIR", help="write what the engine is fed to this folder")
+    run.add_argument("--record", type=folder, metavar="DIR", help="write what the engine is fed to this folder")
     run.add_argument("--budget", type=at_least(0.001), default=10.0, metavar="MS", help="warn of slower ticks (10)")
     run.add_argument("--pin", type=whole(5), metavar="CORE", help="stay on this processor core")
     run.add_argument("--realtime", action="store_true", help="real-time priority")
@@ -35,29 +46,33 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
 
     record = commands.add_parser("record", help="record live data, exactly as an engine is fed")
     _connection(record)
-    record.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write to")
+    record.add_argument("--out", type=folder, required=True, metavar="DIR", help="the folder to write to")
     record.add_argument("--format", choices=("frames", "lines"), default="frames", help="lines: '<recv_ns> <raw json>'")
     record.set_defaults(run=_record)
 
     export = commands.add_parser("export", help="turn a recording of frames into lines '<recv_ns> <raw json>'")
-    export.add_argument("recording", type=Path, metavar="RECORDING", help="a .cwts file, or a folder of them")
+    export.add_argument("recording", type=recording, metavar="RECORDING", help="a .cwts file, or a folder of them")
     export.add_argument("--exchange", default="", help="which exchange's instrument of a folder")
     export.add_argument("--symbol", default="", help="which instrument of a folder")
-    export.add_argument("--out", type=Path, metavar="FILE", help="gzipped where it ends in .gz; else to the terminal")
+    export.add_argument(
+        "--out", type=file_to_write, metavar="FILE", help="gzipped where it ends in .gz; else to the terminal"
+    )
     export.set_defaults(run=_export)
 
     take = commands.add_parser("import", help="turn lines '<recv_ns> <raw json>' into a recording of frames")
-    take.add_argument("capture", metavar="CAPTURE", help="gzip or zstd lines '<recv_ns> <raw json>'")
+    take.add_argument("capture", type=recording, metavar="CAPTURE", help="gzip or zstd lines '<recv_ns> <raw json>'")
     take.add_argument("--exchange", required=True)
-    take.add_argument("--symbol", required=True)
-    take.add_argument("--instruments", metavar="FILE", help="the exchange's own exchangeInfo or instruments JSON")
+    take.add_argument("--symbol", type=named, required=True)
+    take.add_argument(
+        "--instruments", type=file, metavar="FILE", help="the exchange's own exchangeInfo or instruments JSON"
+    )
     take.add_argument("--capital", type=capital, metavar="N", help="paper account, in the settlement asset")
-    take.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write to")
+    take.add_argument("--out", type=folder, required=True, metavar="DIR", help="the folder to write to")
     take.set_defaults(run=_import)
 
     health = commands.add_parser("health", help="ask a run with --metrics whether it is well")
     health.add_argument("--port", type=port, default=DEFAULT_METRICS)
-    health.add_argument("--host", default="127.0.0.1")
+    health.add_argument("--host", type=named, default="127.0.0.1")
     health.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
     health.set_defaults(run=_health)
 
@@ -65,11 +80,15 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
 def _connection(parser: argparse.ArgumentParser) -> None:
     """What `run` and `record` have in common."""
     parser.add_argument("--exchange", required=True, help="binance, binance-usdm, binance-coinm or okx")
-    parser.add_argument("--symbol", required=True, action="append", help="as the exchange writes it; may be repeated")
-    parser.add_argument("--instruments", metavar="FILE", help="instead of asking: exchangeInfo or instruments JSON")
+    parser.add_argument(
+        "--symbol", type=named, required=True, action="append", help="as the exchange writes it; may be repeated"
+    )
+    parser.add_argument(
+        "--instruments", type=file, metavar="FILE", help="instead of asking: exchangeInfo or instruments JSON"
+    )
     parser.add_argument("--simulate", metavar="URL", help="a simulated exchange (cwts simulate), ws://127.0.0.1:9000")
     parser.add_argument("--endpoint", action="append", default=[], metavar="[KIND=]URL", help="another address")
-    parser.add_argument("--ca", metavar="FILE", help="further certificate authorities, PEM")
+    parser.add_argument("--ca", type=file, metavar="FILE", help="further certificate authorities, PEM")
     parser.add_argument("--replicas", type=replicas, default=1, metavar="N", help="connections with the same streams")
     parser.add_argument("--engine", choices=("native", "wasmtime"), default="native")
     parser.add_argument("--duration", type=at_least(0), default=0.0, metavar="S", help="stop after so many seconds")
@@ -83,7 +102,7 @@ def _connection(parser: argparse.ArgumentParser) -> None:
         metavar="PORT",
         help=f"Prometheus, {DEFAULT_METRICS}",
     )
-    parser.add_argument("--metrics-host", default="127.0.0.1", metavar="ADDRESS")
+    parser.add_argument("--metrics-host", type=named, default="127.0.0.1", metavar="ADDRESS")
 
 
 def _options(args: argparse.Namespace, **more: Any) -> Options:
@@ -142,31 +161,36 @@ def _tell(result: dict[str, Any], as_json: bool) -> None:
 def _export(args: argparse.Namespace) -> int:
     from cwts.recorder import export, is_frames, parts
 
-    if args.recording.is_file():
-        with args.recording.open("rb") as file:
-            if not is_frames(file.read(16)):
-                raise InputError(f"{args.recording}: not a recording of frames")
+    source = Path(args.recording)
+    if source.is_file():
+        try:
+            with source.open("rb") as head:
+                known = is_frames(head.read(16))
+        except OSError as error:
+            raise InputError(f"{source}: {error.strerror or error}") from error
+        if not known:
+            raise InputError(f"{source}: not a recording of frames")
     if args.out is None:
         target = sys.stdout.buffer
-        export(args.recording, target, args.exchange, args.symbol)
+        export(source, target, args.exchange, args.symbol)
         target.flush()
         return 0
     try:
         out = args.out.resolve()
         if out.exists():
-            for part in parts(args.recording):
+            for part in parts(source):
                 if part.exists() and out.samefile(part):
                     raise InputError(f"{args.out}: this is the recording itself")
         # What is there stays until all of it is written; a device or a pipe cannot be replaced.
         replaces = out.is_file() or not out.exists()
         path = out.with_name(f".{out.name}.{os.getpid()}.part") if replaces else out
         try:
-            with path.open("xb" if replaces else "wb") as file:
+            with path.open("xb" if replaces else "wb") as written:
                 if out.suffix == ".gz":
-                    with gzip.GzipFile(out.name, "wb", fileobj=file) as packed:
-                        count = export(args.recording, packed, args.exchange, args.symbol)
+                    with gzip.GzipFile(out.name, "wb", fileobj=written) as packed:
+                        count = export(source, packed, args.exchange, args.symbol)
                 else:
-                    count = export(args.recording, file, args.exchange, args.symbol)
+                    count = export(source, written, args.exchange, args.symbol)
             if replaces:
                 path.replace(out)
         except BaseException:
@@ -184,7 +208,7 @@ def _import(args: argparse.Namespace) -> int:
     from cwts.exchanges import SESSIONS
     from cwts.instruments import load_instrument
     from cwts.networks import command_frames
-    from cwts.recorder import Description, Recorder
+    from cwts.recorder import Description, Recorder, count_messages
     from cwts.recording import Recording
     from cwts.replay import prepare
 
@@ -195,6 +219,7 @@ def _import(args: argparse.Namespace) -> int:
     settings = Settings(capital=args.capital)
     setup = prepare(recording, args.exchange, args.symbol, instrument=instrument, settings=settings)
     first = setup.survey.first_ns
+    messages = 0  # without our commands in front of them: what an export of the recording gives back
     recorder = Recorder(
         args.out, Description(args.exchange, setup.survey.symbol, setup.instrument, setup.config, {}, first)
     )
@@ -202,10 +227,11 @@ def _import(args: argparse.Namespace) -> int:
         if setup.start:
             recorder.tap(memoryview(command_frames(setup.start, first)))
         for batch in recording.batches():
+            messages += count_messages(batch)
             recorder.tap(batch)
     finally:
         recorder.close()
-    print(f"{recorder.written_frames:,} messages written to {recorder.files[0]}")
+    print(f"{messages:,} messages written to {recorder.files[0]}")
     return 0
 
 

@@ -6,6 +6,7 @@ Owns the tiny HTTP server (`/metrics`, `/health`) and `cwts health`. What the nu
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -109,5 +110,7 @@ def ask_health(port: int, host: str = "127.0.0.1") -> dict[str, Any]:
             except ValueError:
                 why = ""
         raise CwtsError(f"not well: {why or f'HTTP {error.code}'}") from error
-    except (OSError, ValueError) as error:
-        raise CwtsError(f"nothing answers at {url} ({error}): is cwts run --metrics {port} running?") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        why = getattr(reason, "strerror", None) or reason
+        raise CwtsError(f"nothing answers at {url} ({why}): is cwts run --metrics {port} running?") from error

@@ -20,6 +20,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import gzip
+import itertools
 import json
 import os
 import queue
@@ -32,7 +33,7 @@ import zlib
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from cwts import __version__
 from cwts.errors import CwtsError, InputError
@@ -45,7 +46,9 @@ except ImportError:  # Windows, Pyodide
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+File = TypeVar("File")
 
 MAGIC = 0x184D2A57
 SUFFIX = ".cwts"
@@ -319,6 +322,16 @@ def lines(batches: Iterator[bytearray]) -> Iterator[list[bytes]]:
         yield found
 
 
+def count_messages(batch: bytes | bytearray) -> int:
+    """How many of a batch's frames are messages: the lines that `lines` makes of it."""
+    count = at = 0
+    while at < len(batch):
+        _, length, _, kind = FRAME.unpack_from(batch, at)
+        count += kind == 0
+        at += FRAME.size + (length + 7 & ~7)
+    return count
+
+
 # -- writing --------------------------------------------------------------------------------------------------------
 
 
@@ -482,12 +495,10 @@ class Recorder:
             os.fsync(self._file.fileno())
             self._file.close()
         name = name_of(self.description)
-        number = len(self.files)
-        while (path := self.folder / f"{name}-{number:04}{SUFFIX}").exists():
-            number += 1
-        # Whatever happens to the file meanwhile, a group goes to its end and leaves no hole.
-        self._file = open(path, "xb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_APPEND, 0o666))  # noqa: SIM115
-        _lock(self._file, wait=True)
+        numbered = (self.folder / f"{name}-{number:04}{SUFFIX}" for number in itertools.count(len(self.files)))
+        path, file = _first_free(numbered, _appending)
+        self._file = file
+        _lock(file, wait=True)
         self.files.append(path)
         self._opened = self._synced = time.monotonic()
         self._file_size = 0
@@ -512,10 +523,12 @@ class LineRecorder:
     def __init__(self, folder: Path, description: Description) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.files = [folder / f"{name_of(description)}.gz"]
-            self._file = gzip.open(self.files[0], "xb", compresslevel=6)  # noqa: SIM115 - closed by close()
+            name = name_of(description)
+            further = (folder / f"{name}-{number:04}.gz" for number in itertools.count(1))
+            path, self._file = _first_free(itertools.chain([folder / f"{name}.gz"], further), _packing)
         except OSError as error:
             raise InputError(f"{folder}: recordings cannot be written there ({error.strerror or error})") from error
+        self.files = [path]
         self._folder = folder
         self.written_frames = 0
         self.written_bytes = 0
@@ -567,6 +580,27 @@ def export(source: Path, target: BinaryIO | gzip.GzipFile, exchange: str = "", s
             target.write(line + b"\n")
             count += 1
     return count
+
+
+def _first_free(paths: Iterable[Path], make: Callable[[Path], File]) -> tuple[Path, File]:
+    """Makes the first of these files that is not there yet: another process may choose a name at the same moment.
+
+    `make` raises FileExistsError where the file is there.
+    """
+    for path in paths:
+        with contextlib.suppress(FileExistsError):
+            return path, make(path)
+    raise AssertionError("the names do not end")
+
+
+def _appending(path: Path) -> BinaryIO:
+    """A new file. Whatever happens to it meanwhile, a group goes to its end and leaves no hole."""
+    return open(path, "xb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_APPEND, 0o666))
+
+
+def _packing(path: Path) -> gzip.GzipFile:
+    """A new file that packs what is written to it."""
+    return gzip.open(path, "xb", compresslevel=6)
 
 
 def _stopped(folder: Path, error: Exception) -> str:

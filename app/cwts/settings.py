@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cwts.arguments import file
 from cwts.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,9 +21,15 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--settings, --set and --networks."""
-    parser.add_argument("--settings", metavar="FILE", help="TOML: enter = 0.7, [whale] quantile = 0.97, …")
+    parser.add_argument("--settings", type=file, metavar="FILE", help="TOML: enter = 0.7, [whale] quantile = 0.97, …")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one setting; may be repeated")
-    parser.add_argument("--networks", default="shipped", metavar="FILE", help="a weights file, or none (shipped)")
+    parser.add_argument(
+        "--networks", type=_weights, default="shipped", metavar="FILE", help="a weights file, or none (shipped)"
+    )
+
+
+def _weights(text: str) -> str:
+    return text if text in ("shipped", "none") else file(text)
 
 
 def settings_from(args: argparse.Namespace) -> Settings:

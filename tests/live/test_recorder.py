@@ -290,6 +290,24 @@ def exported(*arguments: object) -> int:
 
 
 @pytest.mark.native
+def test_what_is_imported_and_exported_is_counted_in_the_recordings_messages(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not in frames, of which the engine's own commands are some."""
+    source = lines_of(data / "binance-spot-btcusdt-20240808.gz")[:3000]
+    capture, again = tmp_path / "lines.gz", tmp_path / "again.gz"
+    capture.write_bytes(gzip.compress(b"".join(b"%d %s\n" % line for line in source)))
+    which = ["--exchange", "binance", "--symbol", "BTCUSDT"]
+    assert cli.main(["import", str(capture), *which, "--out", str(tmp_path / "frames")]) == 0
+    (path,) = (tmp_path / "frames").iterdir()
+    assert capsys.readouterr().out == f"3,000 messages written to {path}\n"
+    assert check(path).frames > 3000
+    assert exported(path, "--out", again) == 0
+    assert capsys.readouterr().out == f"3,000 messages written to {again}\n"
+    assert gzip.decompress(again.read_bytes()) == gzip.decompress(capture.read_bytes())
+
+
+@pytest.mark.native
 @pytest.mark.parametrize("out", ["recording", "link", "hard.gz"])
 def test_a_recording_is_not_exported_onto_itself(tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]) -> None:
     recorder = Recorder(tmp_path, DESCRIPTION)
@@ -409,6 +427,30 @@ def test_no_recording_where_nothing_can_be_written(tmp_path: Path) -> None:
     blocked.write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         Recorder(blocked / "x", DESCRIPTION)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("kind", [Recorder, LineRecorder])
+def test_who_begins_in_the_same_second_takes_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Recorder | LineRecorder]
+) -> None:
+    """Also where the other one takes the name between our choosing it and our making the file."""
+    monkeypatch.setattr("cwts.recorder.name_of", lambda description: f"{description.symbol}-now")
+    others: list[Recorder | LineRecorder] = []
+
+    class Behind(type(tmp_path)):  # type: ignore[misc]  # a folder that is seen as it was before the others wrote
+        def exists(self, **_: object) -> bool:
+            return False
+
+    for number in range(3):
+        others.append(kind(Behind(tmp_path), DESCRIPTION))
+        others[-1].tap(frame(b"%d" % number, 1))
+    for recorder in others:
+        recorder.close()
+    assert len({recorder.files[0] for recorder in others}) == 3
+    for number, recorder in enumerate(others):
+        (line,) = (line for found in Recording(recorder.files[0])._lines() for line in found)
+        assert line == b"1 %d" % number
 
 
 WRITER = """

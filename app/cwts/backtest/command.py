@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cwts import settings
-from cwts.arguments import capital
+from cwts.arguments import capital, file, file_to_write, named, recording, whole
 from cwts.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,16 +17,20 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser, exchanges: tuple[str, ...]) -> None:
     """What `cwts backtest` takes."""
-    parser.add_argument("capture", nargs="+", metavar="CAPTURE", help="recordings; played in the order of their times")
+    parser.add_argument(
+        "capture", type=recording, nargs="+", metavar="CAPTURE", help="recordings; played in the order of their times"
+    )
     parser.add_argument("--exchange", required=True, choices=exchanges)
-    parser.add_argument("--symbol", required=True, help="as the exchange writes it")
-    parser.add_argument("--instruments", metavar="FILE", help="the exchange's own exchangeInfo or instruments JSON")
+    parser.add_argument("--symbol", type=named, required=True, help="as the exchange writes it")
+    parser.add_argument(
+        "--instruments", type=file, metavar="FILE", help="the exchange's own exchangeInfo or instruments JSON"
+    )
     parser.add_argument("--capital", type=capital, metavar="N", help="paper account, in the settlement asset")
     settings.add_arguments(parser)
     parser.add_argument("--engine", choices=("native", "wasmtime"), default="native")
-    parser.add_argument("--seed", type=int, default=1, help="of the random entries")
+    parser.add_argument("--seed", type=whole(), default=1, help="of the random entries")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line of stdout")
-    parser.add_argument("--html", metavar="FILE", help="the report with plots, in one file")
+    parser.add_argument("--html", type=file_to_write, metavar="FILE", help="the report with plots, in one file")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -37,8 +41,6 @@ def main(args: argparse.Namespace) -> int:
     from cwts.instruments import load_instrument
     from cwts.replay import TerminalProgress
 
-    if args.seed < 0:
-        raise InputError(f"--seed {args.seed}: a number of at least 0 is expected")
     setting = settings.settings_from(args)
     instrument = load_instrument(args.instruments, args.exchange, args.symbol) if args.instruments else None
     recordings, setup = open_captures(args.capture, args.exchange, args.symbol, instrument, setting)

@@ -14,6 +14,7 @@ In a test (the port is free and on 127.0.0.1)::
         sim.book("binance-usdm", "BTCUSDT")  # the exchange's own book: id, bids, asks, sha256
         sim.events  # what happened: connections, faults that hit, orders
         await sim.finished.wait()  # the recording is over (the exchange goes on answering)
+        sim.failed  # an event: the replay (or what else must not end) has died, as `error` says; leaving raises it
 
 `speed=0` plays as fast as the clients take it, `start="first"` begins with the first subscription, `clock="recorded"`
 sends every recorded message byte for byte with the recording's times; the default shifts the times to now. `lines=N`

@@ -107,9 +107,9 @@ class Key:
             except (InvalidSignature, ValueError):
                 return False
             return True
-        digest = hmac.new(self.secret.encode(), payload.encode(), hashlib.sha256).digest()
-        expected = digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
-        return hmac.compare_digest(expected, signature)
+        digest = hmac.new(self.secret.encode(), payload.encode("utf-8", "replace"), hashlib.sha256).digest()
+        expected = digest.hex().encode() if encoding == "hex" else base64.b64encode(digest)
+        return hmac.compare_digest(expected, signature.encode("utf-8", "replace"))
 
 
 class Accounts:

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote
 
 from aiohttp import web
 
 from cwts.simulator.binance_api import BinanceApi
+from cwts.simulator.binance_rules import is_request_id
 from cwts.simulator.book import ASK, BID, ZERO, Book, Level
 from cwts.simulator.exchange import Exchange, Market
+from cwts.simulator.strict_json import loads
 from cwts.simulator.wire import Health, Peer
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ API_HEALTH = Health(ping=20, pong=60, life=86400)
 
 class Binance(Exchange):
     """One of Binance's three markets."""
+
+    broken: ClassVar = {"code": -1000, "msg": "An unknown error occurred while processing the request."}
 
     def __init__(self, sim: Simulator, name: str) -> None:
         super().__init__(sim)
@@ -315,9 +319,8 @@ class Binance(Exchange):
 
     def _on_text(self, peer: Peer, text: bytes) -> None:
         """A request on a stream connection."""
-        request_id: object = None
         try:
-            request = json.loads(text)
+            request = loads(text)
         except ValueError as error:
             place = getattr(error, "colno", 1)
             peer.reply({"error": {"code": 3, "msg": f"Invalid JSON: expected value at line 1 column {place}"}})
@@ -330,13 +333,15 @@ class Binance(Exchange):
             error = {"code": code, "msg": text}
             peer.reply({"error": error} | ({"id": request_id} if request_id is not None else {}))
 
-        if request_id is not None and not isinstance(request_id, int | str):
+        if not is_request_id(request_id):
             request_id = None
             refuse(2, "Invalid request: request ID must be an unsigned integer")
             return
         method, params = request.get("method"), request.get("params")
         if method is None:
             refuse(2, f"Invalid request: missing field `method` at line 1 column {len(text)}")
+        elif not isinstance(method, str):
+            refuse(2, f"Invalid request: invalid type: expected a string at line 1 column {len(text)}")
         elif method in ("SUBSCRIBE", "UNSUBSCRIBE"):
             if not isinstance(params, list) or not all(isinstance(name, str) for name in params):
                 refuse(2, "Invalid request: invalid type: expected a sequence of streams")
@@ -437,15 +442,19 @@ class Binance(Exchange):
         return self.markets[symbol].book
 
 
+# A symbol (or ! for all of them), a channel, and perhaps a speed or a time zone.
+_STREAM = re.compile(r"(?:!|(\w+)@)([A-Za-z]+\w*)((?:@(?:arr|[0-9]+m?s|[+-][0-9:]+))*)")
+
+
 def stream_key(name: str) -> tuple[str, str] | None:
     """(symbol, channel) of a stream's name; speeds are left out. None if it has not the form of one."""
-    if name.startswith("!"):
-        return "!", re.split(r"[@_]", name[1:])[0]
-    symbol, at, rest = name.partition("@")
-    if not at or symbol != symbol.lower():
+    found = _STREAM.fullmatch(name)
+    if found is None:
         return None
-    channel = rest.partition("@")[0]
-    return (symbol.upper(), channel) if channel else None
+    symbol, channel, _ = found.groups()
+    if symbol is None:
+        return "!", channel.partition("_")[0]
+    return (symbol.upper(), channel) if symbol == symbol.lower() else None
 
 
 def dumps(message: object) -> bytes:

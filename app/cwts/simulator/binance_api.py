@@ -22,20 +22,25 @@ from cwts.simulator import accounts
 from cwts.simulator.binance_rules import (
     ApiError,
     Params,
-    as_text,
     check_futures,
     check_spot,
     decimal,
     illegal,
     integer,
+    invalid,
+    is_request_id,
+    limit,
     missing,
+    named,
     refuse,
     signed_payload,
     weight,
+    window,
     without_signature,
 )
 from cwts.simulator.book import ASK, BID, ZERO, number, plain
 from cwts.simulator.desk import Desk, Refusal
+from cwts.simulator.strict_json import loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +99,13 @@ SESSION = {
     "userDataStream.unsubscribe",
 }
 SESSION |= {"userDataStream.subscribe.signature", "session.subscriptions"}
+
+
+# of candles, in seconds. Months are not served: they are not all as long.
+INTERVALS = {
+    "1s": 1, "1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "2h": 7200, "4h": 14400, "6h": 21600,
+    "8h": 28800, "12h": 43200, "1d": 86400, "3d": 259_200, "1w": 604_800,
+}  # fmt: skip
 
 
 class Silent(Exception):  # noqa: N818
@@ -252,16 +264,9 @@ class BinanceApi:
         return key
 
     def _check_time(self, params: Params) -> None:
-        stamp = params.get("timestamp")
-        if not stamp:
+        if not params.get("timestamp"):
             missing("timestamp")
-        window = params.get("recvWindow", "5000")
-        try:
-            sent, wide = int(stamp), float(window)
-        except ValueError:
-            raise illegal("timestamp") from None
-        if wide > 60000:
-            raise ApiError(-1131, "recvWindow must be less than 60000")
+        sent, wide = integer(params, "timestamp", 0), window(params)
         now = self.exchange.now_ms()
         if sent > 10**14:  # microseconds
             sent //= 1000
@@ -283,12 +288,16 @@ class BinanceApi:
     def on_text(self, peer: Peer, text: bytes) -> None:
         """One request; it is answered when it is done, not in turn."""
         try:
-            request = json.loads(text, parse_float=str)
+            request = loads(text, parse_float=str)
         except ValueError:
             request = None
         if not isinstance(request, dict):
             error = {"code": -1135, "msg": "Invalid JSON Request"}
             peer.reply({"id": None, "status": 400, "error": error})
+            return
+        if not is_request_id(request.get("id")):
+            wrong = invalid("id")
+            peer.reply({"id": None, "status": 400, "error": {"code": wrong.code, "msg": wrong.text}})
             return
         peer.later(0, lambda: self._answer(peer, request))
 
@@ -297,12 +306,12 @@ class BinanceApi:
         headers: dict[str, str] = {}
         again = False
         try:
-            name, given = request.get("method"), request.get("params") or {}
+            name, given = request.get("method"), request.get("params")
             if not isinstance(name, str) or (name not in self._methods and name not in SESSION):
-                raise ApiError(-1130, "Data sent for parameter 'method' is not valid.")
-            if not isinstance(given, dict):
+                raise invalid("method")
+            if not isinstance(given, dict | None):
                 raise ApiError(-1135, "JSON sent for parameter 'params' is not valid")
-            params = {str(k): as_text(v) for k, v in given.items()}
+            params = named(given or {})
             self._spend(name, params, headers)
             if name in SESSION:
                 answer |= {"status": 200, "result": self._session(peer, name, params)}
@@ -363,7 +372,7 @@ class BinanceApi:
             key = None
         elif name.startswith("userDataStream.subscribe"):
             if not self.spot:
-                raise ApiError(-1130, "Data sent for parameter 'method' is not valid.")
+                raise invalid("method")
             if name.endswith(".signature"):
                 key = self._key(params.get("apiKey", ""))
                 self._check_time(params)
@@ -379,7 +388,7 @@ class BinanceApi:
         elif name == "userDataStream.unsubscribe":
             subscriptions = self._sessions.get(peer, {})
             if "subscriptionId" in params:
-                subscriptions.pop(int(params["subscriptionId"]), None)
+                subscriptions.pop(integer(params, "subscriptionId", 0), None)
             else:
                 subscriptions.clear()
             return {}
@@ -549,12 +558,12 @@ class BinanceApi:
             return [self._market(params)]
         if "symbols" in params:
             try:
-                names = json.loads(params["symbols"])
+                names = loads(params["symbols"])
             except ValueError:
                 names = None
-            if not isinstance(names, list):
+            if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
                 raise ApiError(-1135, "JSON sent for parameter 'symbols' is not valid")
-            return [self._market({"symbol": str(name)}) for name in names]
+            return [self._market({"symbol": name}) for name in names]
         return [market for market in self.exchange.markets.values() if market.ready]
 
     def _exchange_info(self, params: Params, _account: Account | None) -> dict[str, Any]:
@@ -571,13 +580,13 @@ class BinanceApi:
 
     def _depth(self, params: Params, _account: Account | None) -> dict[str, Any]:
         market = self._market(params)
-        limit = integer(params, "limit", 100 if self.spot else 500)
-        if not self.spot and limit not in (5, 10, 20, 50, 100, 500, 1000):
-            raise ApiError(-4021, f"{limit} is not valid depth limit")
-        if limit < 1:
-            raise illegal("limit")
+        rows = integer(params, "limit", 100 if self.spot else 500)
+        if not self.spot and rows not in (5, 10, 20, 50, 100, 500, 1000):
+            raise ApiError(-4021, f"{rows} is not valid depth limit")
+        if rows < 1:
+            raise invalid("limit")
         old = self.sim.armed.take("old_snapshot", self.exchange.name, symbol=market.symbol)
-        bids, asks, last = market.snapshot(min(limit, 5000), (old.seconds or 5.0) if old else 0.0)
+        bids, asks, last = market.snapshot(min(rows, 5000), (old.seconds or 5.0) if old else 0.0)
         if old:
             self.sim.note("fault hits", fault="old_snapshot", symbol=market.symbol, id=last)
         answer: dict[str, Any] = {"lastUpdateId": last}
@@ -589,7 +598,7 @@ class BinanceApi:
         return answer | {"bids": [level[:2] for level in bids], "asks": [level[:2] for level in asks]}
 
     def _recent_trades(self, params: Params, _account: Account | None) -> list[dict[str, Any]]:
-        trades = list(self._market(params).trades)[-integer(params, "limit", 500) :]
+        trades = list(self._market(params).trades)[-limit(params, 500, 1000, spot=self.spot) :]
         return [
             {"id": t["id"], "price": t["price"], "qty": t["qty"]}
             | {"quoteQty": _8(number(t["price"]) * number(t["qty"])), "time": t["ms"], "isBuyerMaker": t["maker"]}
@@ -598,7 +607,7 @@ class BinanceApi:
         ]
 
     def _aggregate_trades(self, params: Params, _account: Account | None) -> list[dict[str, Any]]:
-        trades = list(self._market(params).trades)[-integer(params, "limit", 500) :]
+        trades = list(self._market(params).trades)[-limit(params, 500, 1000, spot=self.spot) :]
         return [
             {"a": t["id"], "p": t["price"], "q": t["qty"], "f": t["id"], "l": t["id"], "T": t["ms"], "m": t["maker"]}
             | ({"M": True} if self.spot else {})
@@ -609,25 +618,27 @@ class BinanceApi:
         """Candles of the trades since the replay started, at most the last thousand trades."""
         market = self._market(params)
         text = params.get("interval", "")
-        units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-        if not text[:-1].isdigit() or text[-1] not in units:
+        if not text:
+            missing("interval")
+        width = INTERVALS.get(text, 0) * 1000
+        if not width or (text == "1s" and not self.spot):
             raise ApiError(-1120, "Invalid interval.")
-        width = int(text[:-1]) * units[text[-1]] * 1000
+        monday = 345_600_000 if text == "1w" else 0  # the first of 1970
         candles: dict[int, list[Decimal]] = {}
         for trade in market.trades:
             price, qty = number(trade["price"]), number(trade["qty"])
             candle = candles.setdefault(
-                trade["ms"] // width * width, [price, price, price, price, ZERO, ZERO, ZERO, ZERO]
+                (trade["ms"] - monday) // width * width + monday, [price, price, price, price, ZERO, ZERO, ZERO, ZERO]
             )
             candle[1], candle[2], candle[3] = max(candle[1], price), min(candle[2], price), price
             candle[4] += qty
             candle[5] += qty * price
             candle[6] += 1
             candle[7] += ZERO if trade["maker"] else qty
-        limit = integer(params, "limit", 500)
+        rows = limit(params, 500, 1000 if self.spot else 1500, spot=self.spot)
         return [
             [start, *(_8(v) for v in c[:5]), start + width - 1, _8(c[5]), int(c[6]), _8(c[7]), _8(c[7] * c[3]), "0"]
-            for start, c in list(candles.items())[-limit:]
+            for start, c in list(candles.items())[-rows:]
         ]
 
     def _one_or_all(self, params: Params, make: Callable[[Market], dict[str, Any]]) -> Any:
@@ -881,7 +892,7 @@ class BinanceApi:
             raise ApiError(-4061, "Order's position side does not match user's setting.")
         client_id = params.get("newClientOrderId") or secrets.token_hex(11)
         if len(client_id) > 36 or not all(c.isalnum() or c in ".:/_-" for c in client_id) or not client_id.isascii():
-            raise illegal("newClientOrderId", "^[a-zA-Z0-9-_]{1,36}$")
+            raise illegal("newClientOrderId", "[a-zA-Z0-9-_]{1,36}")
         waiting = len(self.desk.open_orders(account, market.symbol))
         if self.spot:
             check_spot(market, waiting, SIDES[side], kind, price, quantity, quote)
@@ -889,6 +900,8 @@ class BinanceApi:
             check_futures(market, waiting, SIDES[side], kind, price, quantity, reduce_only=reduce_only)
         default = "FULL" if self.spot and kind != "LIMIT_MAKER" else "ACK"
         respond = params.get("newOrderRespType") or default
+        if respond not in (("ACK", "RESULT", "FULL") if self.spot else ("ACK", "RESULT")):
+            raise invalid("newOrderRespType")
         try:
             order = self.desk.place(
                 account,
@@ -976,7 +989,7 @@ class BinanceApi:
         assert account is not None
         symbol = self._market(params).symbol
         orders = [order for order in account.orders_on(self.exchange.name).values() if order.symbol == symbol]
-        return [self._describe(order) for order in orders[-integer(params, "limit", 500) :]]
+        return [self._describe(order) for order in orders[-limit(params, 500, 1000, spot=self.spot) :]]
 
     def _my_trades(self, params: Params, account: Account | None) -> list[dict[str, Any]]:
         assert account is not None
@@ -1003,7 +1016,7 @@ class BinanceApi:
                     trade |= {"side": SIDE_NAMES[order.side], "maker": fill.maker, "buyer": order.side == BID}
                     trade |= {"realizedPnl": _8(fill.realised), "positionSide": "BOTH", "marginAsset": fill.fee_asset}
                 trades.append(trade)
-        return trades[-integer(params, "limit", 500) :]
+        return trades[-limit(params, 500, 1000, spot=self.spot) :]
 
     def _describe(self, order: Order) -> dict[str, Any]:
         """An order as queries answer it."""

@@ -6,7 +6,8 @@ Owns `ApiError` and the checks. Sources: errors.md, filters.md and the futures' 
 from __future__ import annotations
 
 import json
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cwts.simulator.book import ASK, BID, plain
@@ -34,9 +35,9 @@ def missing(name: str) -> NoReturn:
     raise ApiError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
 
 
-def illegal(name: str, legal: str = "^[0-9]{1,20}$") -> ApiError:
+def illegal(name: str, legal: str = "[0-9]{1,20}") -> ApiError:
     """The error of a parameter that is not of its form."""
-    return ApiError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
+    return ApiError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '^{legal}$'.")
 
 
 def refuse(code: int, text: str) -> NoReturn:
@@ -44,18 +45,19 @@ def refuse(code: int, text: str) -> NoReturn:
     raise ApiError(code, text)
 
 
+def invalid(name: str) -> ApiError:
+    """The error of a parameter that is of its form and not possible all the same."""
+    return ApiError(-1130, f"Data sent for parameter '{name}' is not valid.")
+
+
 def decimal(params: Params, name: str) -> Decimal:
     """A parameter that is a number of at least 0. Raises ApiError."""
     text = params.get(name)
     if not text:
         missing(name)
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        value = Decimal("NaN")
-    if not value.is_finite() or value < 0 or "E" in text.upper():
-        raise illegal(name, r"^([0-9]{1,20})(\.[0-9]{1,20})?$")
-    return value
+    if not _DECIMAL.fullmatch(text):
+        raise illegal(name, _DECIMAL.pattern)
+    return Decimal(text)
 
 
 def integer(params: Params, name: str, default: int) -> int:
@@ -63,9 +65,51 @@ def integer(params: Params, name: str, default: int) -> int:
     text = params.get(name)
     if text is None:
         return default
-    if not text.isdecimal() or len(text) > 20:
+    if not text:
+        raise ApiError(-1105, f"Parameter '{name}' was empty.")
+    if not _INTEGER.fullmatch(text):
         raise illegal(name)
     return int(text)
+
+
+def limit(params: Params, default: int, most: int, *, spot: bool) -> int:
+    """How many rows are asked for. Spot gives at most so many, the futures refuse a larger number. Raises ApiError."""
+    number = integer(params, "limit", default)
+    if number < 1 or (number > most and not spot):
+        raise invalid("limit")
+    return min(number, most)
+
+
+_INTEGER = re.compile(r"[0-9]{1,20}", re.ASCII)
+_DECIMAL = re.compile(r"([0-9]{1,20})(\.[0-9]{1,20})?", re.ASCII)
+_WINDOW = re.compile(r"[0-9]{1,5}(\.[0-9]{1,3})?", re.ASCII)
+
+
+def window(params: Params) -> float:
+    """How many milliseconds a request is good for. Raises ApiError."""
+    text = params.get("recvWindow", "5000")
+    if _INTEGER.fullmatch(text.partition(".")[0]) and float(text.partition(".")[0]) > 60000:
+        raise ApiError(-1131, "recvWindow must be less than 60000")
+    if not _WINDOW.fullmatch(text):
+        raise illegal("recvWindow", _WINDOW.pattern)
+    return float(text)
+
+
+def is_request_id(value: object) -> bool:
+    """What a message may be identified by: a whole number of 64 bits, at most 36 characters, or null."""
+    if isinstance(value, str):
+        return len(value) <= 36
+    return value is None or (type(value) is int and -(1 << 63) <= value < 1 << 63)
+
+
+def named(given: dict[str, Any]) -> Params:
+    """The parameters of a WebSocket API request, as they are signed. Raises ApiError for what no parameter can be."""
+    params: Params = {}
+    for name, value in given.items():
+        if isinstance(value, dict) or (isinstance(value, list) and not all(isinstance(each, str) for each in value)):
+            raise invalid(name)
+        params[name] = "" if value is None else as_text(value)
+    return params
 
 
 def as_text(value: object) -> str:
@@ -88,10 +132,11 @@ def without_signature(query: str) -> str:
 def weight(name: str, params: Params, *, spot: bool) -> int:
     """What a request costs of the minute's limit."""
     if name == "depth":
-        limit = int(params["limit"]) if params.get("limit", "").isdecimal() else 100 if spot else 500
+        text = params.get("limit", "")
+        rows = int(text) if _INTEGER.fullmatch(text) else 100 if spot else 500
         if spot:
-            return 5 if limit <= 100 else 25 if limit <= 500 else 50 if limit <= 1000 else 250
-        return 2 if limit <= 50 else 5 if limit <= 100 else 10 if limit <= 500 else 20
+            return 5 if rows <= 100 else 25 if rows <= 500 else 50 if rows <= 1000 else 250
+        return 2 if rows <= 50 else 5 if rows <= 100 else 10 if rows <= 500 else 20
     return {"exchangeInfo": 20, "account.status": 20, "order.place": 1, "openOrders.status": 6}.get(name, 2)
 
 
@@ -173,9 +218,12 @@ def _rule(rule: dict[str, Any], name: str) -> Decimal:
     return Decimal(str(rule.get(name) or 0))
 
 
+_WIDE = Context(prec=100)  # a quotient of 40 digits and more is exact, and no error
+
+
 def _off(value: Decimal, step: Decimal) -> bool:
     """Whether a value is no multiple of its step; a step of 0 is switched off."""
-    return bool(step) and value % step != 0
+    return bool(step) and _WIDE.remainder(value, step) != 0
 
 
 def _places(value: Decimal) -> int:

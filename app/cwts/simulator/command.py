@@ -9,7 +9,7 @@ import json
 import signal
 from typing import TYPE_CHECKING, Any
 
-from cwts.arguments import above_zero, port, whole
+from cwts.arguments import above_zero, at_least, file, file_to_write, named, port, recording, whole
 from cwts.errors import CwtsError, InputError
 
 if TYPE_CHECKING:
@@ -22,10 +22,6 @@ def _speed(text: str) -> float:
     return above_zero(text)
 
 
-def _latency(text: str) -> float:
-    return 0.0 if text.strip("0.") == "" and text else above_zero(text)
-
-
 def _balance(text: str) -> tuple[str, str]:
     asset, equals, amount = text.partition("=")
     if not (asset and equals and amount.replace(".", "", 1).isdigit()):
@@ -35,11 +31,15 @@ def _balance(text: str) -> tuple[str, str]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `cwts simulate`."""
-    parser.add_argument("captures", nargs="+", metavar="CAPTURE", help="gzip or zstd lines '<recv_ns> <raw json>'")
+    parser.add_argument(
+        "captures", type=recording, nargs="+", metavar="CAPTURE", help="gzip or zstd lines '<recv_ns> <raw json>'"
+    )
     parser.add_argument("--port", type=port, default=9000, help="0 takes a free one (default 9000)")
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
+    parser.add_argument("--host", type=named, default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
     parser.add_argument("--tls", action="store_true", help="speak TLS with a certificate made for this run")
-    parser.add_argument("--ca-file", metavar="FILE", help="where to write that certificate for clients to trust")
+    parser.add_argument(
+        "--ca-file", type=file_to_write, metavar="FILE", help="where to write that certificate for clients to trust"
+    )
     parser.add_argument("--speed", type=_speed, default=1.0, metavar="X", help="times faster than recorded, or max")
     parser.add_argument(
         "--rate",
@@ -53,18 +53,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start", choices=("now", "first", "command"), default="now", help="first: with the first subscription"
     )
     parser.add_argument("--loop", action="store_true", help="begin again at the end, with ids that go on")
-    parser.add_argument("--latency-ms", type=_latency, default=0.0, metavar="MS", help="an order's way there and back")
+    parser.add_argument(
+        "--latency-ms", type=at_least(0), default=0.0, metavar="MS", help="an order's way there and back"
+    )
     parser.add_argument(
         "--balance", type=_balance, action="append", default=[], metavar="ASSET=AMOUNT", help="of every account"
     )
     parser.add_argument(
-        "--instruments", action="append", default=[], metavar="FILE", help="exchangeInfo or instruments JSON"
+        "--instruments", type=file, action="append", default=[], metavar="FILE", help="exchangeInfo or instruments JSON"
     )
     parser.add_argument(
-        "--public-key", metavar="FILE", help="an Ed25519 public key (PEM) for the API key 'simulator-ed25519'"
+        "--public-key",
+        type=file,
+        metavar="FILE",
+        help="an Ed25519 public key (PEM) for the API key 'simulator-ed25519'",
     )
-    parser.add_argument("--faults", metavar="FILE", help="a JSON list of faults, see /control/faults")
-    parser.add_argument("--random-faults", type=whole(), default=0, metavar="N", help="N faults by chance, in a minute")
+    parser.add_argument("--faults", type=file, metavar="FILE", help="a JSON list of faults, see /control/faults")
+    parser.add_argument(
+        "--random-faults", type=whole(5), default=0, metavar="N", help="N faults by chance, in a minute"
+    )
     parser.add_argument("--seed", type=whole(), default=0, help="of --random-faults")
     parser.add_argument(
         "--compress",
@@ -81,13 +88,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Runs until interrupted. Raises InputError, CwtsError."""
+    """Runs until interrupted, or until the exchanges cannot go on. Raises InputError, CwtsError."""
     try:
         from cwts.simulator.faults import load_script, random_schedule
         from cwts.simulator.server import Simulator
         from cwts.simulator.tls import context
     except ImportError as error:
         raise CwtsError(f"cwts simulate needs the extra 'simulate' ({error})") from error
+    if args.ca_file and not args.tls:
+        raise InputError("--ca-file needs --tls: without it there is no certificate")
     faults = load_script(args.faults) if args.faults else []
     if args.random_faults:
         faults += random_schedule(args.seed, seconds=60, count=args.random_faults)
@@ -115,6 +124,8 @@ def main(args: argparse.Namespace) -> int:
                 pem = file.read()
         except OSError as error:
             raise InputError(f"{args.public_key}: {error.strerror or error}") from error
+        if not pem:
+            raise InputError(f"{args.public_key}: an Ed25519 public key (PEM) is expected, the file is empty")
         sim.accounts.add("simulator-ed25519", public_key=pem, account=sim.accounts.default)
     asyncio.run(_run(sim, as_json=args.json))
     return 0
@@ -128,7 +139,10 @@ async def _run(sim: Simulator, *, as_json: bool) -> None:
             loop.add_signal_handler(name, stop.set)
     async with sim:
         print(json.dumps(_addresses(sim)) if as_json else _shown(sim), flush=True)
-        await stop.wait()
+        ends = {loop.create_task(event.wait()) for event in (stop, sim.failed)}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in ends:
+            task.cancel()
 
 
 def _addresses(sim: Simulator) -> dict[str, Any]:

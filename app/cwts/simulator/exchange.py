@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cwts.simulator.book import ASK, BID, ZERO, Book, Level, number
 from cwts.simulator.matching import Matching
@@ -120,6 +120,7 @@ class Exchange(ABC):
     """One exchange (each of Binance's three markets is one)."""
 
     name: str
+    broken: ClassVar[dict[str, Any]]  # what is answered where we have failed
 
     def __init__(self, sim: Simulator) -> None:
         self.sim = sim

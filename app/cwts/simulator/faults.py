@@ -6,13 +6,14 @@ or an order (the exchanges' modules) or in the server (`server.py`).
 
 from __future__ import annotations
 
-import json
+import math
 import random
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cwts.errors import InputError
+from cwts.simulator.strict_json import loads, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,9 +54,25 @@ KINDS = {
 
 WIRE = frozenset({"gap", "duplicate", "reorder", "garbage"})
 CONNECTION = frozenset({"delay", "stall", "slow", "cut", "close", "shutdown"})
+EXCHANGES = ("binance", "binance-usdm", "binance-coinm", "okx")
+ENDPOINTS = ("public", "market", "private", "stream", "ws-api", "business", "rest")
 ARMED = frozenset(
     {"handshake", "limit", "old_snapshot", "late_snapshot", "reject", "unknown", "silent", "twice", "reset"}
 )
+
+
+_LONG_S = 1e9  # longer than anything here lives
+_RANGES: dict[str, tuple[float, float]] = {
+    "at": (0, _LONG_S),
+    "message": (0, 10**15),
+    "connection": (0, 10**9),
+    "count": (1, 10**9),
+    "seconds": (0, _LONG_S),
+    "rate": (0, 1e15),
+    "offset_ms": (-(10**12), 10**12),
+    "status": (0, 599),
+    "code": (-(10**6), 10**6),
+}
 
 
 @dataclass
@@ -69,7 +86,7 @@ class Fault:
     at: float | None = None
     message: int | None = None
     exchange: str = ""
-    endpoint: str = ""  # public, market, private, stream, ws-api, business, rest
+    endpoint: str = ""  # one of ENDPOINTS
     symbol: str = ""
     stream: str = ""  # a part of the stream's or channel's name, such as depth or books
     connection: int = 0  # the number of one connection, as in /control/state
@@ -86,10 +103,19 @@ class Fault:
     executed: bool = True
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"no fault {self.kind!r}: expected one of {', '.join(KINDS)}")
-        if self.count < 1:
-            raise InputError(f"{self.kind}: count must be at least 1, not {self.count}")
+        for name, given, known in (
+            ("kind", self.kind, KINDS),
+            ("exchange", self.exchange or EXCHANGES[0], EXCHANGES),
+            ("endpoint", self.endpoint or ENDPOINTS[0], ENDPOINTS),
+        ):
+            if given not in known:
+                raise InputError(f"no fault with the {name} {given!r}: expected one of {', '.join(known)}")
+        for name, (low, high) in _RANGES.items():
+            number = getattr(self, name)
+            if number is not None and not low <= number <= high:
+                raise InputError(f"{self.kind}: {name} must be a number from {low:,} to {high:,}, not {number}")
+        if self.status and self.status < 400:
+            raise InputError(f"{self.kind}: status must be that of a refusal, 400 to 599, not {self.status}")
 
     def aims_at(self, exchange: str, endpoint: str, symbol: str = "", stream: str = "", connection: int = 0) -> bool:
         """Whether it hits this. An empty symbol or stream is not narrowed by."""
@@ -111,38 +137,43 @@ class Fault:
 def parse_fault(item: object) -> Fault:
     """One fault from its JSON object. Raises InputError."""
     if not isinstance(item, dict):
-        raise InputError(f"a fault is an object with a kind, not {json.dumps(item)}")
-    known = {f.name: f.type for f in fields(Fault)}
+        raise InputError(f"a fault is an object with a kind, not {shown(item)}")
+    known = {f.name: str(f.type) for f in fields(Fault)}
     for name, value in item.items():
         if name not in known:
-            raise InputError(f"a fault has no {name!r}: it has {', '.join(known)}")
-        wanted = known[name]
-        good = (
-            isinstance(value, str)
-            if wanted == "str"
-            else isinstance(value, bool)
-            if wanted == "bool"
-            else value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-        )
-        if not good or (wanted == "int" and not isinstance(value, int)):
-            raise InputError(f"a fault's {name} must be of type {wanted}, not {json.dumps(value)}")
+            raise InputError(f"a fault has no {shown(name)}: it has {', '.join(known)}")
+        wanted = known[name].removesuffix(" | None")
+        if value is None and wanted != known[name]:
+            continue
+        if type(value) not in _TAKEN[wanted] or (isinstance(value, float) and not math.isfinite(value)):
+            raise InputError(f"a fault's {name} must be {_WORDS[wanted]}, not {shown(value)}")
     if "kind" not in item:
         raise InputError(f"a fault needs a kind: {', '.join(KINDS)}")
     return Fault(**item)
+
+
+_TAKEN: dict[str, tuple[type, ...]] = {"str": (str,), "bool": (bool,), "int": (int,), "float": (int, float)}
+_WORDS = {"str": "a text", "bool": "true or false", "int": "a whole number", "float": "a number"}
 
 
 def load_script(path: str | Path) -> list[Fault]:
     """A script: a JSON list of faults. Raises InputError."""
     path = Path(path)
     try:
-        items = json.loads(path.read_bytes())
+        items = loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from error
     if not isinstance(items, list):
-        raise InputError(f"{path}: a script is a list of faults")
-    return [parse_fault(item) for item in items]
+        raise InputError(f"{path}: a script is a list of faults, not {shown(items)}")
+    faults = []
+    for number, item in enumerate(items, 1):
+        try:
+            faults.append(parse_fault(item))
+        except InputError as error:
+            raise InputError(f"{path}: fault {number}: {error}") from None
+    return faults
 
 
 def random_schedule(

@@ -21,8 +21,8 @@ import json
 import re
 import time
 import zlib
-from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from decimal import Context, Decimal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aiohttp import web
 
@@ -30,6 +30,7 @@ from cwts.simulator import accounts
 from cwts.simulator.book import ASK, BID, ZERO, Level, changed, number, plain
 from cwts.simulator.desk import Desk, Refusal
 from cwts.simulator.exchange import Exchange, Market
+from cwts.simulator.strict_json import loads
 from cwts.simulator.tape import OKX_BOOKS
 from cwts.simulator.wire import Health, Peer
 
@@ -49,6 +50,13 @@ PUBLIC = {*INCREMENTAL, "books5", "bbo-tbt", "trades", "tickers", "instruments",
 PUBLIC |= {"funding-rate", "status", "price-limit", "open-interest"}
 PRIVATE = {"orders", "account", "positions", "balance_and_position", "fills"}
 BUSINESS = {"trades-all", "orders-algo"}
+OPERATIONS = ("subscribe", "unsubscribe", "login", "order", "batch-orders", "cancel-order", "batch-cancel-orders")
+ORDERS = {  # over REST
+    "/api/v5/trade/order": "order",
+    "/api/v5/trade/batch-orders": "order",
+    "/api/v5/trade/cancel-order": "cancel-order",
+    "/api/v5/trade/cancel-batch-orders": "cancel-order",
+}
 KEEPALIVE_S = 60.0
 SIDES = {"buy": BID, "sell": ASK}
 SIDE_NAMES = ("buy", "sell")
@@ -71,6 +79,7 @@ class Okx(Exchange):
     """The one OKX."""
 
     name = "okx"
+    broken: ClassVar = {"code": "50026", "msg": "System error. Try again later.", "data": []}
 
     def __init__(self, sim: Simulator) -> None:
         super().__init__(sim)
@@ -340,32 +349,36 @@ class Okx(Exchange):
             return
         shown = text.decode("utf-8", "replace")
         try:
-            request = json.loads(text, parse_float=str)
+            request = loads(text)
         except ValueError:
             request = None
-        if not isinstance(request, dict):
+        if not isinstance(request, dict) or not _is_request_id(request.get("id")):
             peer.reply(self._error("60012", f"Invalid request: {shown}", peer))
             return
         request_id = request.get("id")
         op, args = request.get("op"), request.get("args")
-        if self._over_limit(str(op), peer.endpoint):
+        if self._over_limit(op if isinstance(op, str) else "", peer.endpoint):
             peer.reply(self._error("60014", "Requests too frequent", peer, request_id))
-        elif not isinstance(args, list) or not args or not all(isinstance(arg, dict) for arg in args):
+        elif (
+            not (isinstance(op, str) and isinstance(args, list) and args)
+            or not all(isinstance(arg, dict) for arg in args)
+            or op not in OPERATIONS
+        ):
             peer.reply(self._error("60012", f"Invalid request: {shown}", peer, request_id))
         elif op in ("subscribe", "unsubscribe"):
+            if not all(isinstance(value, str) for arg in args for value in arg.values()):
+                peer.reply(self._error("60013", "Invalid args", peer, request_id))
+                return
             for arg in args:
                 (self._subscribe if op == "subscribe" else self._unsubscribe)(peer, arg, request_id)
         elif op == "login":
             self._login(peer, args[0])
-        elif op in ("order", "batch-orders", "cancel-order", "batch-cancel-orders"):
-            if peer.endpoint != "private":
-                peer.reply(self._error("60018", "Wrong URL", peer, request_id))
-            elif "key" not in peer.state:
-                peer.reply(self._error("60011", "Please log in", peer, request_id))
-            else:
-                peer.later(0, lambda: self._operate(peer, request_id, op, args))
+        elif peer.endpoint != "private":
+            peer.reply(self._error("60018", "Wrong URL", peer, request_id))
+        elif "key" not in peer.state:
+            peer.reply(self._error("60011", "Please log in", peer, request_id))
         else:
-            peer.reply(self._error("60012", f"Invalid request: {shown}", peer, request_id))
+            peer.later(0, lambda: self._operate(peer, request_id, op, args))
 
     def _over_limit(self, request: str, endpoint: str) -> bool:
         """Whether a request is refused as one too many."""
@@ -381,17 +394,17 @@ class Okx(Exchange):
         return True
 
     def _login(self, peer: Peer, arg: dict[str, Any]) -> None:
-        key = self.sim.accounts.keys.get(str(arg.get("apiKey", "")))
-        stamp = str(arg.get("timestamp", ""))
+        api_key, stamp, sign = (_text(arg, name) for name in ("apiKey", "timestamp", "sign"))
+        key = self.sim.accounts.keys.get(api_key)
         if key is None:
             error = ("60005", "Invalid apiKey")
-        elif not re.fullmatch(r"[0-9]+(\.[0-9]+)?", stamp):
+        elif not re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,20})?", stamp, re.ASCII):
             error = ("60004", "Invalid timestamp")
         elif abs(float(stamp) * 1000 - self.now_ms()) > 30_000:
             error = ("60006", "Timestamp request expired")
         elif arg.get("passphrase") != key.passphrase:
             error = ("60024", "Wrong passphrase")
-        elif not key.signed(stamp + "GET/users/self/verify", str(arg.get("sign", "")), encoding="base64"):
+        elif not key.signed(stamp + "GET/users/self/verify", sign, encoding="base64"):
             error = ("60007", "Invalid sign")
         else:
             peer.state["key"] = key
@@ -412,9 +425,7 @@ class Okx(Exchange):
             peer.reply({"id": request_id, "op": op, "code": error.code, "msg": error.text, "data": []})
         if not rows:
             return
-        bad = sum(row["sCode"] != "0" for row in rows)
-        code = "0" if not bad else "1" if bad == len(rows) else "2"
-        answer = {"id": request_id, "op": op, "code": code, "msg": "", "data": rows}
+        answer = {"id": request_id, "op": op, "code": _outcome(rows)[0], "msg": "", "data": rows}
         answer |= {"inTime": str(started), "outTime": str(time.time_ns() // 1000)}
         for _ in range(2 if again else 1):
             peer.reply(answer)
@@ -431,11 +442,12 @@ class Okx(Exchange):
         again = silent = unknown = False
         placing = "cancel" not in op
         for arg in args:
-            row = {"clOrdId": str(arg.get("clOrdId", "")), "ordId": str(arg.get("ordId", "")), "tag": "", "ts": ""}
-            row |= {"ts": str(self.now_ms()), "sCode": "0", "sMsg": ""}
+            row = {"clOrdId": _text(arg, "clOrdId"), "ordId": _text(arg, "ordId"), "tag": "", "ts": str(self.now_ms())}
+            row |= {"sCode": "0", "sMsg": ""}
             rows.append(row)
             fault = self._order_fault() if placing else None
             try:
+                _check_types(arg)
                 if fault is not None and fault.kind == "reject":
                     text = fault.text or "Order failed. Insufficient balance in account"
                     raise OkxError(str(fault.code or 51008), text)
@@ -474,7 +486,7 @@ class Okx(Exchange):
         else:
             if not arg.get("instId"):
                 raise OkxError("50014", "Parameter instId can not be empty.")
-            market = self.markets.get(str(arg["instId"]))
+            market = self.markets.get(arg["instId"])
         if market is None or not market.ready:
             raise OkxError("51001", "Instrument ID, Instrument ID code, or Spread ID doesn't exist.")
         return market
@@ -486,17 +498,17 @@ class Okx(Exchange):
         for name in ("tdMode", "side", "ordType", "sz"):
             if arg.get(name) in (None, ""):
                 raise OkxError("50014", f"Parameter {name} can not be empty.")
-        side, kind = str(arg["side"]), str(arg["ordType"])
+        side, kind = arg["side"], arg["ordType"]
         if side not in SIDES:
             raise OkxError("51000", "Parameter side error")
         if kind not in TIFS:
             raise OkxError("51000", "Parameter ordType error")
-        if str(arg["tdMode"]) not in (("cash",) if spot else ("cross", "isolated")):
+        if arg["tdMode"] not in (("cash",) if spot else ("cross", "isolated")):
             raise OkxError("51000", "Parameter tdMode error")
         if arg.get("posSide") not in (None, "", "net"):
             raise OkxError("51000", "Parameter posSide error")
-        client_id = str(arg.get("clOrdId") or "")
-        if client_id and not re.fullmatch(r"[A-Za-z0-9]{1,32}", client_id):
+        client_id = _text(arg, "clOrdId")
+        if client_id and not _IDENTIFIER.fullmatch(client_id):
             raise OkxError("51000", "Parameter clOrdId error")
         market_order = kind in ("market", "optimal_limit_ioc")
         quantity = _decimal(arg, "sz")
@@ -505,16 +517,16 @@ class Okx(Exchange):
         if (
             spot
             and kind == "market"
-            and str(arg.get("tgtCcy") or ("quote_ccy" if side == "buy" else "base_ccy")) == "quote_ccy"
+            and (arg.get("tgtCcy") or ("quote_ccy" if side == "buy" else "base_ccy")) == "quote_ccy"
         ):
             quote, quantity = quantity, ZERO
-        if not market_order and (price <= 0 or price % number(row["tickSz"]) != 0):
+        if not market_order and (price <= 0 or _WIDE.remainder(price, number(row["tickSz"])) != 0):
             raise OkxError("51000", "Parameter px error")
         if quantity and quantity < number(row["minSz"]):
             raise OkxError("51020", "Your order should meet or exceed the minimum order amount.")
         if quote and market.mid and quote / market.mid < number(row["minSz"]):
             raise OkxError("51020", "Your order should meet or exceed the minimum order amount.")
-        if quantity % number(row["lotSz"]) != 0:
+        if _WIDE.remainder(quantity, number(row["lotSz"])) != 0:
             raise OkxError("51121", "Order quantity must be a multiple of the lot size.")
         most = number(row["maxMktSz" if market_order else "maxLmtSz"] or "0")
         if most and quantity > most:
@@ -535,9 +547,9 @@ class Okx(Exchange):
                 refuse_takers=False,
                 extra={
                     "ordType": kind,
-                    "tdMode": str(arg["tdMode"]),
-                    "tgtCcy": str(arg.get("tgtCcy") or ""),
-                    "sz": str(arg["sz"]),
+                    "tdMode": arg["tdMode"],
+                    "tgtCcy": _text(arg, "tgtCcy"),
+                    "sz": arg["sz"],
                 },
             )
         except Refusal as refusal:
@@ -550,11 +562,11 @@ class Okx(Exchange):
             raise OkxError(*texts.get(refusal.why, ("51000", "Parameter error"))) from None
 
     def _found(self, arg: dict[str, Any], account: Account, market: Market) -> Order | None:
-        text = str(arg.get("ordId") or "")
-        order_id = int(text) if text.isdecimal() else None
+        text = _text(arg, "ordId")
+        order_id = int(text) if _NUMBER.fullmatch(text) else None
         if order_id is None and not arg.get("clOrdId"):
             raise OkxError("51000", "Parameter ordId or clOrdId error")
-        return self.desk.find(account, market.symbol, order_id, str(arg.get("clOrdId") or ""))
+        return self.desk.find(account, market.symbol, order_id, _text(arg, "clOrdId"))
 
     def _cancel(self, arg: dict[str, Any], account: Account, *, websocket: bool) -> Order:
         market = self._named(arg, websocket=websocket)
@@ -790,10 +802,8 @@ class Okx(Exchange):
             answer["data"] = await self._requested(request, path, body)
         except OkxError as error:
             status, answer = error.status, {"code": error.code, "msg": error.text, "data": []}
-        if "sCode" in str(answer["data"])[:400]:
-            bad = [row for row in answer["data"] if isinstance(row, dict) and row.get("sCode", "0") != "0"]
-            if bad:
-                answer |= {"code": "1", "msg": "All operations failed"}
+        if request.method == "POST" and path in ORDERS and answer["code"] == "0":
+            answer |= dict(zip(("code", "msg"), _outcome(answer["data"]), strict=True))
         return web.json_response(answer, status=status, dumps=lambda m: _dumps(m).decode())
 
     async def _requested(self, request: web.Request, path: str, body: str) -> Any:
@@ -817,24 +827,14 @@ class Okx(Exchange):
             return public[path](query)
         account = self._authenticated(request, path, body).account
         if request.method == "POST":
-            try:
-                sent = json.loads(body or "{}")
-            except ValueError:
-                raise OkxError("50002", "JSON syntax error", 400) from None
-            args = sent if isinstance(sent, list) else [sent]
-            operations = {
-                "/api/v5/trade/order": "order",
-                "/api/v5/trade/batch-orders": "order",
-                "/api/v5/trade/cancel-order": "cancel-order",
-                "/api/v5/trade/cancel-batch-orders": "cancel-order",
-            }
-            if path in operations:
-                rows, _ = await self._each(operations[path], args, account, websocket=False)
+            args = _posted(body)
+            if path in ORDERS:
+                rows, _ = await self._each(ORDERS[path], args, account, websocket=False)
                 if not rows:
                     await asyncio.sleep(3600)
                 return rows
             if path == "/api/v5/account/set-leverage":
-                return [{"lever": "20", "mgnMode": "cross", "instId": args[0].get("instId", ""), "posSide": "net"}]
+                return [{"lever": "20", "mgnMode": "cross", "instId": _text(args[0], "instId"), "posSide": "net"}]
         elif path == "/api/v5/trade/order":
             market = self._named(query, websocket=False)
             order = self._found(query, account, market)
@@ -913,14 +913,17 @@ class Okx(Exchange):
     def _books(self, query: dict[str, str], most: int) -> list[dict[str, Any]]:
         market = self._known(query)
         size = query.get("sz") or "1"
-        if not size.isdecimal() or not 1 <= int(size) <= most:
+        if not _NUMBER.fullmatch(size) or not 1 <= int(size) <= most:
             raise OkxError("51000", "Parameter sz error")
         row = self._snapshot_row(market, int(size))
         return [{"asks": row["asks"], "bids": row["bids"], "ts": row["ts"], "seqId": row["seqId"]}]
 
     def _trades(self, query: dict[str, str]) -> list[dict[str, Any]]:
         market = self._known(query)
-        limit = int(query["limit"]) if query.get("limit", "").isdecimal() else 100
+        text = query.get("limit") or "100"
+        if not _NUMBER.fullmatch(text) or not int(text):
+            raise OkxError("51000", "Parameter limit error")
+        limit = min(int(text), 500)
         return [
             {
                 "instId": market.symbol, "tradeId": str(t["id"]), "px": t["price"], "sz": t["qty"],
@@ -939,15 +942,62 @@ def _name(arg: dict[str, str]) -> str:
     return ":".join(str(value) for value in arg.values())
 
 
+def _is_request_id(value: object) -> bool:
+    """What a message may be identified by: at most 32 letters and digits. Clients send whole numbers too."""
+    if value is None:
+        return True
+    return type(value) in (str, int) and bool(re.fullmatch(r"[A-Za-z0-9]{0,32}", str(value), re.ASCII))
+
+
+def _text(arg: dict[str, Any], name: str) -> str:
+    """A parameter, or nothing where it is missing or no text."""
+    value = arg.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _check_types(arg: dict[str, Any]) -> None:
+    """Every parameter of an order is a text, but for two. Null is as good as missing. Raises OkxError."""
+    for name, value in arg.items():
+        if value is not None and type(value) not in _TYPES.get(name, (str,)):
+            raise OkxError("51000", f"Parameter {name[:40]} error")
+
+
+_TYPES: dict[str, tuple[type, ...]] = {"instIdCode": (str, int), "reduceOnly": (str, bool)}
+
+
+def _outcome(rows: list[dict[str, Any]]) -> tuple[str, str]:
+    """(code, msg) of a batch."""
+    bad = sum(row["sCode"] != "0" for row in rows)
+    if not bad:
+        return "0", ""
+    return ("1", "All operations failed") if bad == len(rows) else ("2", "Bulk operation partially succeeded.")
+
+
+def _posted(body: str) -> list[dict[str, Any]]:
+    """The objects in a body. Raises OkxError."""
+    if not body:
+        raise OkxError("50000", "Body for POST request cannot be empty.", 400)
+    try:
+        sent = loads(body)
+    except ValueError:
+        sent = None
+    args = sent if isinstance(sent, list) else [sent]
+    if not args or not all(isinstance(arg, dict) for arg in args):
+        raise OkxError("50002", "JSON syntax error", 400)
+    return args
+
+
+_NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
+_DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
+_IDENTIFIER = re.compile(r"[A-Za-z0-9]{1,32}", re.ASCII)
+_WIDE = Context(prec=100)  # a quotient of 40 digits and more is exact, and no error
+
+
 def _decimal(arg: dict[str, Any], name: str) -> Decimal:
-    text = str(arg.get(name) or "")
+    text = _text(arg, name)
     if not text:
         raise OkxError("50014", f"Parameter {name} can not be empty.")
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        value = Decimal("NaN")
-    if not value.is_finite() or value <= 0:
+    if not _DECIMAL.fullmatch(text) or not (value := Decimal(text)):
         raise OkxError("51000", f"Parameter {name} error")
     return value
 

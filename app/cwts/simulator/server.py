@@ -9,36 +9,43 @@ it.
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 import math
+import os
 import ssl
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from aiohttp import web
 
-from cwts.errors import InputError
+from cwts.errors import CwtsError, InputError
 from cwts.instruments import Instrument, decimals_of, guess_instrument, parse_instrument
 from cwts.simulator.accounts import Accounts
 from cwts.simulator.binance import Binance
 from cwts.simulator.book import number, plain
 from cwts.simulator.exchange import Exchange, Market
-from cwts.simulator.faults import ARMED, CONNECTION, KINDS, WIRE, Armed, Fault, parse_fault
+from cwts.simulator.faults import ARMED, CONNECTION, EXCHANGES, KINDS, WIRE, Armed, Fault, parse_fault
 from cwts.simulator.okx import Okx
 from cwts.simulator.rows import instrument_row
+from cwts.simulator.strict_json import loads, shown
 from cwts.simulator.tape import Tape
 from cwts.simulator.wire import MAX_WAITING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from cwts.simulator.wire import Peer
 
+_log = logging.getLogger(__name__)
+_http_log = logging.getLogger(f"{__name__}.http")  # of aiohttp: a traceback for each client that speaks no HTTP …
+_http_log.setLevel(logging.CRITICAL)  # … and is answered 400; defects of ours are told by `defect`
+Default = TypeVar("Default")
+
 MAX_BURST = MAX_WAITING - 50_000  # what the streams that are derived from a message add must fit too
+MAX_PACE = 1e9  # times as fast, or messages a second
 MAX_HOLD_S = 15.0  # a client would rightly take a longer silence for a dead connection
-EXCHANGES = ("binance", "binance-usdm", "binance-coinm", "okx")
 
 HOSTS = {
     "stream.binance.com": "binance",
@@ -136,8 +143,12 @@ class Simulator:
         self.seed = seed
         self.armed = Armed()
         self.events: list[dict[str, Any]] = []
+        self._forgotten = 0  # events that came before these
         self.played = 0  # messages of the tape
         self.finished = asyncio.Event()
+        self.failed = asyncio.Event()  # something in here has ended that must not: `error` says what
+        self.error = ""
+        self.defects: list[str] = []  # what could not be answered because of a defect of ours, a line each
         self._files = [(path, _json(path)) for path in instruments]
         self._script = sorted(faults, key=lambda fault: (fault.at or 0.0, fault.message or 0))
         self._connections = 0
@@ -147,8 +158,10 @@ class Simulator:
         self._origin: float | None = None  # monotonic; where the tape's (or the rate's) zero lies at the present pace
         self._in_step = 0  # messages since that zero, at a rate
         self._burst = 0  # messages that are still to be made while all connections are held
+        self._burst_is_due = False  # it has not begun
         self._held_until = 0.0  # monotonic; 0: they are not
         self._tasks: list[asyncio.Task[None]] = []
+        self._cause: CwtsError | None = None
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
         self._began = time.monotonic()
@@ -163,15 +176,21 @@ class Simulator:
     # -- running ------------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        self._skip_to_start()
         server = web.Application(client_max_size=1 << 20)
         server.router.add_route("*", "/{path:.*}", self._serve)
-        self._runner = web.AppRunner(server, access_log=None, handle_signals=False, shutdown_timeout=0.2)
+        self._runner = web.AppRunner(
+            server, access_log=None, logger=_http_log, handle_signals=False, shutdown_timeout=0.2
+        )
         await self._runner.setup()
-        await self._listen()
+        try:
+            await self._listen()
+        except InputError:
+            await self._runner.cleanup()
+            raise
         self._began = time.monotonic()
-        self._skip_to_start()
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._replay()), loop.create_task(self._seconds())]
+        self._start(self._replay(), "the replay")
+        self._start(self._seconds(), "what happens every second")
         if self.start_when == "now":
             self.play()
         return self
@@ -182,15 +201,39 @@ class Simulator:
             for task in running:
                 task.cancel()
             _, running = await asyncio.wait(running, timeout=0.2)
-        results = await asyncio.gather(*self._tasks, return_exceptions=True)
         for exchange in self._exchanges.values():
             for peer in list(exchange.peers.values()):
                 peer.cut()
         if self._runner is not None:
             await self._runner.cleanup()
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+        if self._cause is not None:
+            raise self._cause
+
+    def _start(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        """Runs something beside the clients' requests. If it dies, nothing that is served afterwards can be trusted."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            error = None if task.cancelled() else task.exception()
+            if error is None or self._cause is not None:
+                return
+            message = error if isinstance(error, CwtsError) else f"{type(error).__name__}: {error}"
+            self.error = f"{what} stopped at message {self.played:,}: {message}"
+            self._cause = (type(error) if isinstance(error, CwtsError) else CwtsError)(self.error)
+            self._cause.__cause__ = error
+            self.note("failed", error=self.error)
+            self.failed.set()
+            self.finished.set()  # no more will come: nobody is to wait for it
+
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(ended)
+        self._tasks.append(task)
+
+    def defect(self, where: str, error: Exception) -> None:
+        """Says at once that something of ours failed, where the exchanges can go on."""
+        line = f"{where}: a defect of the simulator: {type(error).__name__}: {error}"
+        self.defects.append(line)
+        self.note("defect", error=line)
+        _log.error("cwts: %s", " ".join(line.split()), exc_info=bool(os.environ.get("CWTS_TRACEBACK")))
 
     async def _listen(self) -> None:
         assert self._runner is not None
@@ -265,6 +308,9 @@ class Simulator:
         """Waits until the next message is due."""
         await self._unpaused.wait()
         if self._burst:
+            if self._burst_is_due:
+                self._burst_is_due = False
+                self._hold(True)
             self._burst -= 1
             if not self._burst or (self._held_until and time.monotonic() > self._held_until):
                 self._hold(False)
@@ -297,20 +343,23 @@ class Simulator:
         `burst`: so many messages are made without any wait while nothing is sent, and then sent at once, as fast as
         the clients' sockets take them; what 15 s are too short for follows without a wait. Raises InputError.
         """
-        if not (speed is None or speed >= 0) or not (rate is None or rate > 0):
-            raise InputError("a speed must not be negative, and a rate must be above 0")
+        if not (speed is None or 0 <= speed <= MAX_PACE) or not (rate is None or 0 < rate <= MAX_PACE):
+            raise InputError(f"a speed from 0 and a rate above 0 are possible, both up to {MAX_PACE:,.0f}")
         if not 0 <= burst <= MAX_BURST:
             raise InputError(f"a burst of 1 to {MAX_BURST:,} messages is possible, not {burst}")
+        if burst and self.finished.is_set():
+            raise InputError("no burst is possible any more: the recording is over")
         if speed is not None:
             self.pace, self.rate = speed, 0.0
         if rate is not None:
             self.rate = rate
         if paused is not None:
             (self._unpaused.clear if paused else self._unpaused.set)()
+        if paused:
+            self._hold(False)  # a pause in a burst is no reason to keep clients waiting
         self._origin, self._in_step = None, 0
         if burst:
-            self._burst = burst
-            self._hold(True)
+            self._burst, self._burst_is_due = burst, True  # it begins with the next message: perhaps with the replay
         self.note("pace", speed=self.pace, rate=self.rate, paused=not self._unpaused.is_set(), burst=burst)
 
     def _hold(self, on: bool) -> None:
@@ -452,7 +501,14 @@ class Simulator:
             if request.transport is not None:
                 request.transport.abort()
             raise web.HTTPServiceUnavailable
-        response = await self._exchanges[name].serve(request, path)
+        try:
+            response = await self._exchanges[name].serve(request, path)
+        except web.HTTPException:
+            raise
+        except Exception as error:  # noqa: BLE001 - a client is to be answered whatever it asked
+            if request.transport is not None and not request.transport.is_closing():
+                self.defect(f"{name} {request.method} {path[:80]!r}", error)
+            response = web.json_response(self._exchanges[name].broken, status=500)
         if not response.prepared:
             response.headers["Access-Control-Allow-Origin"] = "*"  # pages may read what REST answers
             response.headers["Access-Control-Expose-Headers"] = "Retry-After"
@@ -500,7 +556,7 @@ class Simulator:
                 for peer in exchange.peers_of(fault):
                     peer.fault(fault)
         if fault.kind == "restart":
-            self._tasks.append(asyncio.get_running_loop().create_task(self._restart(fault)))
+            self._start(self._restart(fault), "the restart")
         for exchange in self._exchanges.values():
             if not fault.exchange or fault.exchange == exchange.name:
                 exchange.fault(fault)
@@ -528,6 +584,7 @@ class Simulator:
         self.events.append({"s": round(time.monotonic() - self._began, 6), "what": what, **details})
         if len(self.events) > 100_000:
             del self.events[:50_000]
+            self._forgotten += 50_000
 
     # -- the control port ---------------------------------------------------------------------------------------------
 
@@ -540,6 +597,11 @@ class Simulator:
             answer = await self._commanded(request, what)
         except InputError as error:
             return web.json_response({"error": str(error)}, status=400, headers=headers)
+        except web.HTTPException:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in `_serve`
+            self.defect(f"/control/{what[:80]}", error)
+            return web.json_response({"error": self.defects[-1]}, status=500, headers=headers)
         return web.json_response(answer, headers=headers)
 
     async def _commanded(self, request: web.Request, what: str) -> object:
@@ -547,14 +609,13 @@ class Simulator:
         if what == "state":
             return self.state()
         if what == "events":
-            return self.events[int(query.get("from", "0")) :]
+            return self.events[max(0, _whole(query, "from", 0) - self._forgotten) :]
         if what == "faults":
             return {"kinds": KINDS, "armed": self.armed.described(), "script": [f.described() for f in self._script]}
         if what == "book":
             name = query.get("exchange") or next(iter(self._exchanges))
-            markets = self.exchange(name).markets
-            depth = query.get("depth")
-            return self.book(name, query.get("symbol") or next(iter(markets)), int(depth) if depth else None)
+            symbol = query.get("symbol") or next(iter(self.exchange(name).markets))
+            return self.book(name, symbol, _whole(query, "depth", None))
         if what in ("fault", "play", "speed") and request.method != "POST":
             raise InputError(f"/control/{what} is asked for with POST")
         if what == "play":
@@ -562,12 +623,13 @@ class Simulator:
             return self.state()
         if what in ("fault", "speed"):
             try:
-                body = json.loads(await request.read() or b"{}")
+                body = loads(await request.read() or b"{}")
             except ValueError as error:
                 raise InputError(f"the body is not JSON ({error})") from error
             if what == "fault":
-                for item in body if isinstance(body, list) else [body]:
-                    self.fault(parse_fault(item))
+                faults = [parse_fault(item) for item in (body if isinstance(body, list) else [body])]
+                for fault in faults:  # all of them, or none
+                    self.fault(fault)
                 return {"ok": True}
             self.set_pace(**_pace(body))
             return self.state()
@@ -577,7 +639,9 @@ class Simulator:
         """What is going on, as plain JSON values."""
         return {
             "played": self.played,
-            "finished": self.finished.is_set(),
+            "finished": self.finished.is_set() and not self.error,
+            "error": self.error,
+            "defects": self.defects[-20:],
             "started": self._go.is_set(),
             "speed": self.pace,
             "rate": self.rate,
@@ -615,13 +679,24 @@ def _pace(body: object) -> dict[str, Any]:
     real: tuple[type, ...] = (int, float)
     kinds = {"speed": real, "rate": real, "paused": (bool,), "burst": (int,)}
     if not isinstance(body, dict) or not body or not set(body) <= set(kinds):
-        raise InputError(f"a pace is an object with {', '.join(kinds)}, not {json.dumps(body)}")
+        raise InputError(f"a pace is an object with {', '.join(kinds)}, not {shown(body)}")
     for name, value in body.items():
         if (name, value) == ("speed", "max"):
             continue
-        if not isinstance(value, kinds[name]) or isinstance(value, bool) != (name == "paused"):
-            raise InputError(f"{name} cannot be {json.dumps(value)}")
+        if type(value) not in kinds[name]:
+            expected = "true or false" if name == "paused" else "a whole number" if name == "burst" else "a number"
+            raise InputError(f"{name}: {expected} is expected, not {shown(value)}")
     return {name: 0.0 if value == "max" else value for name, value in body.items()}
+
+
+def _whole(query: Mapping[str, str], name: str, default: Default) -> int | Default:
+    """A whole number in a query. Raises InputError."""
+    text = query.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise InputError(f"{name}: a whole number is expected, not {text[:40]!r}")
+    return int(text)
 
 
 def _read(path: str | Path) -> bytes:
@@ -636,7 +711,7 @@ def _read(path: str | Path) -> bytes:
 def _json(path: str | Path) -> bytes:
     data = _read(path)
     try:
-        json.loads(data)
+        loads(data)
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from error
     return data
@@ -656,4 +731,4 @@ def _row(data: bytes, symbol: str) -> dict[str, Any]:
                     return found
         return None
 
-    return find(json.loads(data)) or {}
+    return find(loads(data)) or {}

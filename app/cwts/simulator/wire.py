@@ -18,7 +18,7 @@ from aiohttp import WSMsgType, web
 from cwts.simulator.faults import CONNECTION, WIRE, Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from cwts.simulator.server import Simulator
 
@@ -220,9 +220,10 @@ class Peer:
             if seconds > 0:
                 await asyncio.sleep(seconds)
             if not self.closed:
-                result = work()
-                if result is not None:
-                    await result
+                with self._answering():
+                    result = work()
+                    if result is not None:
+                        await result
 
         task = asyncio.get_running_loop().create_task(wait())
         self._tasks.add(task)
@@ -252,7 +253,8 @@ class Peer:
                 elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     self.received += 1
                     text = message.data
-                    on_text(self, text.encode() if isinstance(text, str) else bytes(text))
+                    with self._answering():
+                        on_text(self, text.encode() if isinstance(text, str) else bytes(text))
         finally:
             self.closed = True
             self._finish()
@@ -260,6 +262,15 @@ class Peer:
                 task.cancel()
             await asyncio.gather(writer, keeper, return_exceptions=True)
         return self.ws
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        """A defect of ours is told, and ends this connection with a reason instead of leaving a request unanswered."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            self.sim.defect(f"{self.exchange} {self.endpoint}, connection {self.number}", error)
+            self.close(1011, b"internal error")
 
     def _too_many(self) -> bool:
         if not self.health.per_second or not self.sim.limits:
@@ -308,6 +319,9 @@ class Peer:
         except (ConnectionError, RuntimeError, asyncio.CancelledError):
             self.closed = True
             self._drained.set()
+        except Exception as error:  # noqa: BLE001 - nothing goes out any more: it must not look like silence
+            self.sim.defect(f"{self.exchange} {self.endpoint}, connection {self.number}", error)
+            self.cut()
 
     async def _texts(self, first: bytes) -> None:
         """Writes a text frame, and those that wait behind it with it: one system call for many."""
