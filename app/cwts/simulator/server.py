@@ -639,6 +639,7 @@ class Simulator:
         """What is going on, as plain JSON values."""
         return {
             "played": self.played,
+            "left_out": self.tape.left_out,
             "finished": self.finished.is_set() and not self.error,
             "error": self.error,
             "defects": self.defects[-20:],
