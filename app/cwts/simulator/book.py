@@ -39,6 +39,26 @@ def number(text: str) -> Decimal:
     return value
 
 
+def are_levels(*sides: object) -> bool:
+    """Whether these are sides of a book: lists of a price, a quantity and whatever else."""
+    known = _numbers
+    for side in sides:
+        if type(side) is not list:
+            return False
+        for level in side:
+            if type(level) is not list or len(level) < 2:
+                return False
+            for text in level[:2]:
+                if type(text) is not str:
+                    return False
+                if text not in known:
+                    try:
+                        number(text)
+                    except ValueError:
+                        return False
+    return True
+
+
 def plain(value: Decimal) -> str:
     """Without exponent or trailing zeros."""
     written = format(value, "f")

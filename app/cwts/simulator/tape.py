@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cwts.errors import InputError
 from cwts.recording import Recording, payloads
-from cwts.simulator.book import number
+from cwts.simulator.book import are_levels, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -207,7 +207,7 @@ def read(ns: int, raw: bytes, known: dict[tuple[str, str], Seen]) -> Iterator[Me
         if "lastUpdateId" in data and isinstance(data.get("bids"), list):
             kind = "snapshot"
             if not isinstance(symbol, str):
-                exchange, symbol = _owner(data, known) if _are_levels(data["bids"], data.get("asks")) else ("", "")
+                exchange, symbol = _owner(data, known) if are_levels(data["bids"], data.get("asks")) else ("", "")
                 if symbol:
                     yield Message(ns, exchange, symbol, kind, raw, data)
                 return
@@ -225,16 +225,16 @@ def sound(message: Message) -> bool:
         if message.exchange == "okx":
             rows = data["data"]
             if kind in OKX_BOOKS:
-                return _are_levels(rows[0]["bids"], rows[0]["asks"])
+                return are_levels(rows[0]["bids"], rows[0]["asks"])
             if kind in ("trades", "trades-all"):
                 return all(row["side"] in ("buy", "sell") and _are_numbers(row["px"], row["sz"]) for row in rows)
             lists = [row.get("details", []) for row in rows]
             return all(isinstance(rows, list) and all(isinstance(row, dict) for row in rows) for rows in lists)
         if kind == "snapshot":
-            return _are_ids(data["lastUpdateId"]) and _are_levels(data["bids"], data["asks"])
+            return _are_ids(data["lastUpdateId"]) and are_levels(data["bids"], data["asks"])
         if kind == "depthUpdate":
             chained = message.exchange == "binance" or _are_ids(data["pu"])
-            return chained and _are_ids(data["E"], data["U"], data["u"]) and _are_levels(data["b"], data["a"])
+            return chained and _are_ids(data["E"], data["U"], data["u"]) and are_levels(data["b"], data["a"])
         if kind in ("trade", "aggTrade"):
             ids = data["t" if kind == "trade" else "a"], data["E"], data["T"]
             return _are_ids(*ids) and _are_numbers(data["p"], data["q"]) and isinstance(data["m"], bool)
@@ -255,17 +255,6 @@ def _are_numbers(*texts: object) -> bool:
             number(text)
     except ValueError:
         return False
-    return True
-
-
-def _are_levels(*sides: object) -> bool:
-    """Levels are a price, a quantity and whatever else, all of them texts."""
-    for side in sides:
-        if not isinstance(side, list):
-            return False
-        for level in side:
-            if not isinstance(level, list) or len(level) < 2 or not _are_numbers(*level[:2]):
-                return False
     return True
 
 
