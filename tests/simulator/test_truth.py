@@ -271,3 +271,10 @@ def test_orders_that_only_reduce_never_open_a_position() -> None:
             assert position.quantity == 0
 
     run(check())
+
+
+def test_addresses_of_ipv6_have_brackets() -> None:
+    sim = simulator("binance", host="::1", port=9000)
+    assert sim.url("binance") == "http://[::1]:9000/binance"
+    assert sim.url("binance", "ws-api") == "ws://[::1]:9000/binance/ws-api/v3"
+    assert sim.control_url == "http://[::1]:9000/control"
