@@ -21,7 +21,8 @@ sends every recorded message byte for byte with the recording's times; the defau
 reads only the first N lines of each capture. The same control over HTTP: `GET /control/state`, `/control/events`,
 `/control/book?exchange=&symbol=&depth=`, `/control/faults`, `POST /control/fault` (one object or a list),
 `POST /control/play` and `POST /control/speed`: `{"speed": 2}` or `"max"`, `{"rate": 1000}` (messages a second),
-`{"paused": true}`, `{"burst": 100000}` (so many messages at once).
+`{"paused": true}`, `{"burst": 100000}` (so many messages at once). In the state, `error` is what ended the replay,
+`defects` what could not be answered for a fault of ours, `left_out` the recorded messages that are none.
 
 Account side: API key `simulator`, secret `simulator` (HMAC; OKX passphrase `simulator`), Ed25519 keys by
 `sim.accounts.add`. Orders fill against the recorded book and trades; they are not shown in the public book, as a small

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from cwts.simulator.server import Simulator
     from cwts.simulator.tape import Message
 
-_STAMPS = re.compile(rb'"(E|T|U|u|pu)":([0-9]+)')
-_TRADE_IDS = re.compile(rb'"([tafl])":([0-9]+)')
+_STAMPS = re.compile(rb'"(E|T|U|u|pu)"\s*:\s*([0-9]+)')  # recordings of other tools have spaces
+_TRADE_IDS = re.compile(rb'"([tafl])"\s*:\s*([0-9]+)')
 PUBLIC_CHANNELS = re.compile(r"depth|rpiDepth|bookTicker|trade$")
 PARTIAL = (5, 10, 20)
+API = {"binance": "api", "binance-usdm": "fapi", "binance-coinm": "dapi"}
 NOT_MARKET = ("NA", "INSURANCE_FUND")
 
 SPOT_HEALTH = Health(ping=20, pong=60, life=86400, per_second=5)
@@ -274,6 +275,7 @@ class Binance(Exchange):
     def unsubscribe(self, peer: Peer, name: str) -> None:
         """Takes a stream away."""
         peer.streams.pop(name, None)
+        self.api.unlisten(peer, name)
         key = stream_key(name)
         if key is not None and (listeners := self._listeners.get(key)) and (names := listeners.get(peer)):
             if name in names:
@@ -295,7 +297,7 @@ class Binance(Exchange):
         """Streams, the WebSocket API, or a request."""
         if request.headers.get("Upgrade", "").lower() != "websocket":
             return await self.api.rest(request, path)
-        if re.fullmatch(r"/ws-[fd]?api/v[0-9]", path):
+        if re.fullmatch(rf"/ws-{API[self.name]}/v[0-9]", path):
             peer = Peer(self.sim, self.name, "ws-api", request, API_HEALTH.compressed(self.sim.compress))
             return await self.sim.connected(self, peer, self.api.on_text, lambda _peer: None)
         found = re.fullmatch(r"(/public|/market|/private|)/(ws|stream)(?:/(.*))?", path)

@@ -136,7 +136,8 @@ class BinanceApi:
             "leverage": lambda p, _a: {"leverage": 20, "maxNotionalValue": "1000000", "symbol": self._market(p).symbol},
             "marginType": lambda _p, _a: refuse(-4046, "No need to change margin type."),
             "positionSide": lambda _p, _a: {"dualSidePosition": False}, "leverageBracket": self._brackets,
-            "userDataStream.start": self._listen_key, "userDataStream.ping": self._listen_key,
+            "userDataStream.start": self._listen_key,
+            "userDataStream.ping": lambda p, a: self._listen_key(p, a, new=False),
             "userDataStream.stop": self._drop_key,
         }  # fmt: skip
         self._keys: dict[str, tuple[Account, float]] = {}  # listen keys, until
@@ -146,7 +147,6 @@ class BinanceApi:
         self._weight = 0
         self._refuse_until = 0.0  # monotonic; every request before is refused
         self._refuse_banned = False
-        self._answers_twice = False
 
     # -- REST ---------------------------------------------------------------------------------------------------------
 
@@ -174,7 +174,7 @@ class BinanceApi:
                 if name not in WITH_KEY:
                     self._check_time(params)
                     self._check_signature(key, without_signature(query) + without_signature(body), params)
-            result = await self._carry_out(name, params, account)
+            result, _ = await self._carry_out(name, params, account)
         except ApiError as error:
             if error.retry_s:
                 headers["Retry-After"] = str(math.ceil(error.retry_s))
@@ -184,15 +184,18 @@ class BinanceApi:
             return web.Response(status=504)
         return web.json_response(result, headers=headers, dumps=_dumps)
 
-    async def _carry_out(self, name: str, params: Params, account: Account | None) -> Any:
-        """Runs a request, after half of the latency to the exchange, and answers after the other half."""
+    async def _carry_out(self, name: str, params: Params, account: Account | None) -> tuple[Any, bool]:
+        """Runs a request, after half of the latency to the exchange, and answers after the other half.
+
+        Returns the result, and whether a fault wants the answer twice.
+        """
         order = name.startswith("order.") or name == "openOrders.cancelAll"
         if name == "depth":
             late = self.sim.armed.take("late_snapshot", self.exchange.name, symbol=params.get("symbol", "").upper())
             if late is not None:
                 answer = self._methods[name](params, account)
                 await asyncio.sleep(late.seconds)
-                return answer
+                return answer, False
         elif order and self.sim.latency_s:
             await asyncio.sleep(self.sim.latency_s / 2)
         placing = name == "order.place"
@@ -206,10 +209,9 @@ class BinanceApi:
             raise ApiError(-1007, UNKNOWN, 504)
         if fault is not None and fault.kind == "silent":
             raise Silent
-        self._answers_twice = fault is not None and fault.kind == "twice"
         if order and self.sim.latency_s:
             await asyncio.sleep(self.sim.latency_s / 2)
-        return result
+        return result, fault is not None and fault.kind == "twice"
 
     def _order_fault(self) -> Fault | None:
         for kind in ("reject", "unknown", "silent", "twice"):
@@ -317,8 +319,7 @@ class BinanceApi:
                 answer |= {"status": 200, "result": self._session(peer, name, params)}
             else:
                 account = self._authorised(peer, name, params)
-                result = await self._carry_out(name, params, account)
-                again, self._answers_twice = self._answers_twice, False
+                result, again = await self._carry_out(name, params, account)
                 answer |= {"status": 200, "result": result}
         except ApiError as error:
             answer |= {"status": error.status, "error": {"code": error.code, "msg": error.text}}
@@ -410,7 +411,7 @@ class BinanceApi:
 
     # -- user data ----------------------------------------------------------------------------------------------------
 
-    def _listen_key(self, params: Params, account: Account | None) -> dict[str, str]:
+    def _listen_key(self, params: Params, account: Account | None, *, new: bool = True) -> dict[str, str]:
         assert account is not None
         if self.spot:
             raise ApiError(-1020, "This operation is not supported.", 410)  # listen keys of spot ended in 2026
@@ -418,7 +419,7 @@ class BinanceApi:
             if owner is account:
                 self._keys[key] = (owner, time.monotonic() + 3600 / self.sim.compress)
                 return {"listenKey": key}
-        if "listenKey" in params:
+        if not new or "listenKey" in params:
             raise ApiError(-1125, "This listenKey does not exist.")
         key = secrets.token_urlsafe(48).replace("-", "x").replace("_", "y")
         self._keys[key] = (account, time.monotonic() + 3600 / self.sim.compress)
@@ -428,6 +429,8 @@ class BinanceApi:
         for key, (owner, _) in list(self._keys.items()):
             if owner is account:
                 del self._keys[key]
+                for peer in list(self._listeners):
+                    self.unlisten(peer, key)
         return {}
 
     def listen(self, peer: Peer, name: str) -> bool:
@@ -435,21 +438,31 @@ class BinanceApi:
         found = self._keys.get(name)
         if found is None:
             return False
+        if name in peer.streams:
+            return True
         peer.streams[name] = None
         peer.state["events"] = [e for e in peer.request.query.get("events", "").replace("/", ",").split(",") if e]
         self._listeners.setdefault(peer, []).append((name, found[0]))
         return True
 
+    def unlisten(self, peer: Peer, name: str) -> None:
+        """A connection hears no more of a listen key's account."""
+        if peer in self._listeners:
+            self._listeners[peer] = [each for each in self._listeners[peer] if each[0] != name]
+            if not self._listeners[peer]:
+                del self._listeners[peer]
+
     def every_second(self) -> None:
-        """Listen keys expire."""
+        """Listen keys expire: who listens is told, and hears no more."""
         now = time.monotonic()
         for key, (_, until) in list(self._keys.items()):
             if now > until:
                 del self._keys[key]
-                for peer, keys in self._listeners.items():
+                for peer, keys in list(self._listeners.items()):
                     if any(name == key for name, _ in keys):
                         event = {"e": "listenKeyExpired", "E": self.exchange.now_ms(), "listenKey": key}
                         self._deliver(peer, key, event)
+                        self.unlisten(peer, key)
 
     def _tell(self, account: Account, event: dict[str, Any]) -> None:
         for peer, subscriptions in list(self._sessions.items()):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, insort
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
+
+from cwts.instruments import LARGEST_EXPONENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,13 +24,39 @@ _numbers: dict[str, Decimal] = {}
 
 
 def number(text: str) -> Decimal:
-    """A decimal from its text; the texts of a market repeat, so they are kept."""
+    """A decimal of at least 0 from its text; the texts of a market repeat, so they are kept. Raises ValueError."""
     value = _numbers.get(text)
     if value is None:
+        try:
+            value = Decimal(text)
+        except InvalidOperation:
+            value = Decimal("NaN")
+        if not (value.is_finite() and value >= 0 and abs(value.adjusted()) <= LARGEST_EXPONENT):
+            raise ValueError(f"{text[:40]!r} is no price and no quantity")
         if len(_numbers) > 500_000:
             _numbers.clear()
-        value = _numbers[text] = Decimal(text)
+        _numbers[text] = value
     return value
+
+
+def are_levels(*sides: object) -> bool:
+    """Whether these are sides of a book: lists of a price, a quantity and whatever else."""
+    known = _numbers
+    for side in sides:
+        if type(side) is not list:
+            return False
+        for level in side:
+            if type(level) is not list or len(level) < 2:
+                return False
+            for text in level[:2]:
+                if type(text) is not str:
+                    return False
+                if text not in known:
+                    try:
+                        number(text)
+                    except ValueError:
+                        return False
+    return True
 
 
 def plain(value: Decimal) -> str:

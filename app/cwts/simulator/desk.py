@@ -155,6 +155,10 @@ class Desk:
         fill.ms = order.updated_ms = self._exchange.now_ms()
         accounts.settle(order.account.wallet(self._exchange.name), market.instrument, fill)
         self._on_event(order, "TRADE", fill)
+        held = order.account.wallet(self._exchange.name).position(market.symbol).quantity
+        for other in self.open_orders(order.account, market.symbol):
+            if other.reduce_only:  # what others closed it cannot close again: it never opens a position
+                market.matching.shrink(other, max(ZERO, held if other.side != BID else -held))
 
     def _done(self, market: Market, order: Order) -> None:
         order.updated_ms = self._exchange.now_ms()

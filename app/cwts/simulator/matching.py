@@ -157,6 +157,13 @@ class Matching:
         self._end(order, "CANCELED", "asked for")
         return True
 
+    def shrink(self, order: Order, most: Decimal) -> None:
+        """An order may fill at most so much more: it gets smaller, or ends."""
+        if order.open and order.remaining > most:
+            order.quantity = order.filled + most
+            if most <= 0:
+                self._end(order, "EXPIRED", "nothing to reduce")
+
     def _own_in_the_way(self, order: Order, limit: Decimal | None) -> bool:
         return any(
             other.account is order.account
@@ -213,8 +220,10 @@ class Matching:
         if any(order.price == price for order in self.resting[resting_side]):
             self._traded[price] = self._traded.get(price, ZERO) + quantity
         for order in list(self.resting[resting_side]):
-            if budget <= 0 or not order.open:
+            if budget <= 0:
                 break
+            if not order.open:  # a fill before it has ended it
+                continue
             better = order.price > price if resting_side == BID else order.price < price
             if better:
                 order.ahead = ZERO
@@ -252,6 +261,8 @@ class Matching:
         for side in (BID, ASK):
             other = self.book.sides[1 - side]
             for order in list(self.resting[side]):
+                if order.status not in OPEN:
+                    continue
                 best = other.best
                 if best is None or (best > order.price if side == BID else best < order.price):
                     break

@@ -113,17 +113,25 @@ class Okx(Exchange):
         elif not market.ready:
             return
         elif kind in ("trades", "trades-all"):
+            rows = [self._numbered(market, row) for row in rows]
             if kind == "trades" or "trades" not in market.kinds:
                 for row in rows:
-                    trade_id = int(row["tradeId"]) if str(row.get("tradeId", "")).isdigit() else market.trade_count
                     maker = row["side"] == "sell"  # the taker sold: the buyer was the maker
-                    market.traded(trade_id, row["px"], row["sz"], self.now_ms(), buyer_is_maker=maker)
+                    market.traded(int(row["tradeId"]), row["px"], row["sz"], self.now_ms(), buyer_is_maker=maker)
             moved = self._restamped(rows)
             self._publish(market.symbol, kind, {"data": moved})
             for other in {"trades", "trades-all"} - market.kinds:
                 self._publish(market.symbol, other, {"data": moved})
         elif kind in PUBLIC and kind not in INCREMENTAL and kind not in ("books5", "bbo-tbt"):
             self._publish(market.symbol, kind, {"data": self._restamped(rows)})
+
+    @staticmethod
+    def _numbered(market: Market, row: dict[str, Any]) -> dict[str, Any]:
+        """A recorded trade with an id that goes on where the round before ended."""
+        text = str(row.get("tradeId", ""))
+        recorded_id = int(text) if _NUMBER.fullmatch(text) else market.trade_count + 1
+        market.trade_ids = (max(recorded_id, market.trade_ids[0]), market.trade_ids[1] or recorded_id)
+        return row | {"tradeId": str(recorded_id + market.trade_shift)}
 
     def _book(self, market: Market, message: Message, row: dict[str, Any]) -> None:
         bids, asks = row["bids"], row["asks"]
@@ -141,6 +149,9 @@ class Okx(Exchange):
         previous = market.book.last_id
         if whole:
             bids, asks = market.book.difference(bids, asks)
+            if not (bids or asks):  # the book as it is, again
+                market.recorded_id = sequence if sequence is not None else previous
+                return
             last = previous + 1 + len(bids) + len(asks)
         elif sequence is None:
             last = previous + 1 + len(bids) + len(asks)
@@ -163,7 +174,7 @@ class Okx(Exchange):
         market.apply(bids, asks, last)
         market.remember(self.tape_s)
         self._updated[symbol] = time.monotonic()
-        row = {"asks": asks, "bids": bids, "ts": ts, "checksum": self._checksum(market)}
+        row = {"asks": asks, "bids": bids, "ts": ts, "checksum": self._checksum(*self._top(market, 25))}
         most = max(most, *map(len, market.book.sides))
         for depth in set(INCREMENTAL.values()):
             before = self._sent.pop((symbol, depth), previous)
@@ -197,12 +208,13 @@ class Okx(Exchange):
                 last = market.book.last_id + 1 + len(changes[0]) + len(changes[1])
                 self._send_book(market, *changes, last, str(self.now_ms()))
                 market.recorded_id = start_id
+            newest, first = market.trade_ids
+            market.trade_shift += newest - first + 1 if newest else 0
 
-    def _checksum(self, market: Market) -> int:
+    def _checksum(self, bids: list[Level], asks: list[Level]) -> int:
         """CRC32 over `bid:qty:ask:qty…` of the best 25 levels, signed; 0 unless asked for."""
         if not self.sim.checksums:
             return 0
-        bids, asks = market.book.bids.top(25), market.book.asks.top(25)
         parts: list[str] = []
         for i in range(25):
             for side in (bids, asks):
@@ -238,8 +250,10 @@ class Okx(Exchange):
     def _snapshot_row(self, market: Market, depth: int) -> dict[str, Any]:
         old = self.sim.armed.take("old_snapshot", self.name, symbol=market.symbol)
         bids, asks, last = market.snapshot(depth, (old.seconds or 5.0) if old else 0.0)
-        row = {"asks": asks, "bids": bids, "ts": str(self.now_ms()), "checksum": self._checksum(market)}
-        if not old:
+        row = {"asks": asks, "bids": bids, "ts": str(self.now_ms()), "checksum": self._checksum(bids, asks)}
+        if old:
+            self.sim.note("fault hits", fault="old_snapshot", symbol=market.symbol, id=last)
+        else:
             last = self._sent.get((market.symbol, depth), last)
         return row | {"seqId": last, "prevSeqId": -1}
 
@@ -266,8 +280,9 @@ class Okx(Exchange):
                 peer.reply(self._error("60011", "Please log in", peer, request_id))
                 return
             peer.reply(self._acknowledged("subscribe", arg, peer, request_id))
-            self._private.setdefault(peer, []).append(arg)
-            peer.streams[_name(arg)] = None
+            if _name(arg) not in peer.streams:
+                self._private.setdefault(peer, []).append(arg)
+                peer.streams[_name(arg)] = None
             self._first_private(peer, arg)
             return
         peer.reply(self._acknowledged("subscribe", arg, peer, request_id))
@@ -286,6 +301,8 @@ class Okx(Exchange):
 
             def snapshot() -> None:
                 # with what is pushed, not with the replies, so that it cannot be overtaken by an update
+                if peer not in self._listeners.get(_topic(arg), {}):
+                    return
                 row = self._snapshot_row(market, INCREMENTAL[channel])
                 message = {"arg": arg, "action": "snapshot", "data": [row]}
                 peer.push(_dumps(message), symbol, channel)
@@ -302,10 +319,11 @@ class Okx(Exchange):
 
     def _unsubscribe(self, peer: Peer, arg: dict[str, str], request_id: object) -> None:
         peer.reply(self._acknowledged("unsubscribe", arg, peer, request_id))
-        peer.streams.pop(_name(arg), None)
         key = _topic(arg)
+        peer.streams.pop(_name(arg), None)
         if key in self._listeners:
-            self._listeners[key].pop(peer, None)
+            if (heard := self._listeners[key].pop(peer, None)) is not None:
+                peer.streams.pop(_name(heard), None)  # it may have been written otherwise
             if not self._listeners[key]:
                 del self._listeners[key]
         if peer in self._private:
@@ -765,7 +783,8 @@ class Okx(Exchange):
 
     def _keepalive(self, market: Market) -> None:
         self._updated[market.symbol] = time.monotonic()
-        row = {"asks": [], "bids": [], "ts": str(self.now_ms()), "checksum": self._checksum(market)}
+        checksum = self._checksum(*self._top(market, 25))
+        row = {"asks": [], "bids": [], "ts": str(self.now_ms()), "checksum": checksum}
         for channel, depth in INCREMENTAL.items():
             last = self._sent.get((market.symbol, depth), market.book.last_id)
             row |= {"seqId": last, "prevSeqId": last}

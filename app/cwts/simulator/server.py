@@ -466,17 +466,21 @@ class Simulator:
         """
         secure = "s" if self.tls else ""
         if endpoint == "rest":
-            return f"http{secure}://{self.host}:{self.port}/{exchange}"
+            return f"http{secure}://{self._address}/{exchange}"
         path = ENDPOINTS.get((exchange, endpoint))
         if path is None:
             known = ", ".join(end for name, end in ENDPOINTS if name == exchange)
             raise InputError(f"{exchange} has no endpoint {endpoint!r}: it has rest, {known}")
-        return f"ws{secure}://{self.host}:{self.port}/{exchange}{path}"
+        return f"ws{secure}://{self._address}/{exchange}{path}"
+
+    @property
+    def _address(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def control_url(self) -> str:
         """Where /state, /book, /fault and the rest are."""
-        return f"http{'s' if self.tls else ''}://{self.host}:{self.port}/control"
+        return f"http{'s' if self.tls else ''}://{self._address}/control"
 
     def next_connection(self) -> int:
         """Connections are numbered from 1."""
@@ -639,6 +643,7 @@ class Simulator:
         """What is going on, as plain JSON values."""
         return {
             "played": self.played,
+            "left_out": self.tape.left_out,
             "finished": self.finished.is_set() and not self.error,
             "error": self.error,
             "defects": self.defects[-20:],

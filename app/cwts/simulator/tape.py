@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cwts.errors import InputError
 from cwts.recording import Recording, payloads
+from cwts.simulator.book import are_levels, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,6 +62,7 @@ class Tape:
         if not captures:
             raise InputError("no recording is given")
         self._limit = limit  # lines of each recording, 0 for all
+        self.left_out = 0  # messages of the newest pass that no exchange can have sent as they are
         self.recordings = [
             Recording(capture, name=str(capture) if isinstance(capture, str | Path) else f"recording {i + 1}")
             for i, capture in enumerate(captures)
@@ -95,7 +97,7 @@ class Tape:
             if b'"lastUpdateId"' in raw:
                 snapshots.append((ns, raw))
                 continue
-            for message in read(ns, raw, self.seen):
+            for message in filter(sound, read(ns, raw, self.seen)):
                 key = message.exchange, message.symbol
                 seen = self.seen.get(key)
                 if seen is None:
@@ -104,7 +106,7 @@ class Tape:
                 if message.kind in OKX_BOOKS and message.data.get("action", "snapshot") == "snapshot":
                     start = self._snapshot_seen(seen, ns, start)
         for ns, raw in snapshots:
-            for message in read(ns, raw, self.seen):
+            for message in filter(sound, read(ns, raw, self.seen)):
                 seen = self.seen.setdefault((message.exchange, message.symbol), Seen(message.exchange, message.symbol))
                 self._note(seen, message)
                 start = self._snapshot_seen(seen, ns, start)
@@ -153,11 +155,16 @@ class Tape:
         return offsets
 
     def __iter__(self) -> Iterator[tuple[float, Message]]:
+        self.left_out = 0
+
         def one(index: int) -> Iterator[tuple[float, int, Message]]:
             offset = self._offsets[index]
             for ns, raw in self._lines(self.recordings[index]):
                 for message in read(ns, raw, self.seen):
-                    yield (ns - offset) / 1e9, index, message
+                    if sound(message):
+                        yield (ns - offset) / 1e9, index, message
+                    else:
+                        self.left_out += 1
 
         streams = [one(i) for i in range(len(self.recordings))]
         for due, _, message in heapq.merge(*streams, key=lambda item: item[:2]):
@@ -200,7 +207,7 @@ def read(ns: int, raw: bytes, known: dict[tuple[str, str], Seen]) -> Iterator[Me
         if "lastUpdateId" in data and isinstance(data.get("bids"), list):
             kind = "snapshot"
             if not isinstance(symbol, str):
-                exchange, symbol = _owner(data, known)
+                exchange, symbol = _owner(data, known) if are_levels(data["bids"], data.get("asks")) else ("", "")
                 if symbol:
                     yield Message(ns, exchange, symbol, kind, raw, data)
                 return
@@ -209,6 +216,46 @@ def read(ns: int, raw: bytes, known: dict[tuple[str, str], Seen]) -> Iterator[Me
     if not isinstance(kind, str) or not isinstance(symbol, str):
         return
     yield Message(ns, _family(kind, symbol, data), symbol, kind, raw, data)
+
+
+def sound(message: Message) -> bool:
+    """Whether a message has all that playing it needs: one that has not must not change half of a book."""
+    data, kind = message.data, message.kind
+    try:
+        if message.exchange == "okx":
+            rows = data["data"]
+            if kind in OKX_BOOKS:
+                return are_levels(rows[0]["bids"], rows[0]["asks"])
+            if kind in ("trades", "trades-all"):
+                return all(row["side"] in ("buy", "sell") and _are_numbers(row["px"], row["sz"]) for row in rows)
+            lists = [row.get("details", []) for row in rows]
+            return all(isinstance(rows, list) and all(isinstance(row, dict) for row in rows) for rows in lists)
+        if kind == "snapshot":
+            return _are_ids(data["lastUpdateId"]) and are_levels(data["bids"], data["asks"])
+        if kind == "depthUpdate":
+            chained = message.exchange == "binance" or _are_ids(data["pu"])
+            return chained and _are_ids(data["E"], data["U"], data["u"]) and are_levels(data["b"], data["a"])
+        if kind in ("trade", "aggTrade"):
+            ids = data["t" if kind == "trade" else "a"], data["E"], data["T"]
+            return _are_ids(*ids) and _are_numbers(data["p"], data["q"]) and isinstance(data["m"], bool)
+    except (LookupError, TypeError):
+        return False
+    return True
+
+
+def _are_ids(*values: object) -> bool:
+    return all(type(value) is int and 0 <= value < 1 << 63 for value in values)
+
+
+def _are_numbers(*texts: object) -> bool:
+    try:
+        for text in texts:
+            if not isinstance(text, str):
+                return False
+            number(text)
+    except ValueError:
+        return False
+    return True
 
 
 def levels_of(message: Message, side: int) -> list[list[str]]:
