@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import sync_playwright
 
+from simulated import BINANCE, OKX, SYMBOLS, Simulated
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -66,6 +68,28 @@ def site() -> Path:
 @pytest.fixture(scope="session")
 def address(command: str) -> Iterator[str]:
     with serving(command, "serve", "--port", "0", "--no-open", "--site", str(SITE)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def simulators(command: str) -> Iterator[dict[str, Simulated]]:
+    """All exchanges; Binance's three are one process."""
+    both = [Simulated(command, *BINANCE), Simulated(command, *OKX)]
+    yield {exchange: both[exchange == "okx"] for exchange in SYMBOLS}
+    for each in both:
+        each.end()
+
+
+@pytest.fixture(scope="module")
+def origins(simulators: dict[str, Simulated]) -> list[str]:
+    return [simulators["binance"].origin, f"okx={simulators['okx'].origin}"]
+
+
+@pytest.fixture(scope="module")
+def live_address(command: str, origins: list[str]) -> Iterator[str]:
+    """A server whose page may go to the simulated exchanges."""
+    more = [word for origin in origins for word in ("--simulate-origin", origin)]
+    with serving(command, "serve", "--port", "0", "--no-open", "--site", str(SITE), *more) as found:
         yield found
 
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from playwright.sync_api import sync_playwright
 
 from conftest import CHROMIUM, LOAD_SECONDS, SITE, Trader, serving
-from test_live import Live, Simulated
+from simulated import Live, Simulated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cwts.recorder import FRAMES, STATE, check, groups
-from test_live import BINANCE, OKX, SYMBOLS, Live, Simulated
+from simulated import SYMBOLS, Live, Simulated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,26 +25,6 @@ if TYPE_CHECKING:
 NEWEST = "cwts.recordings().then(([newest]) => newest.name)"
 
 
-@pytest.fixture(scope="module")
-def simulators(command: str) -> Iterator[dict[str, Simulated]]:
-    both = [Simulated(command, *BINANCE), Simulated(command, *OKX)]
-    yield {exchange: both[exchange == "okx"] for exchange in SYMBOLS}
-    for each in both:
-        each.end()
-
-
-@pytest.fixture(scope="module")
-def origins(simulators: dict[str, Simulated]) -> list[str]:
-    return [simulators["binance"].origin, f"okx={simulators['okx'].origin}"]
-
-
-@pytest.fixture(scope="module")
-def address(command: str, site: Path, serve: Any, origins: list[str]) -> Iterator[str]:
-    more = [word for origin in origins for word in ("--simulate-origin", origin)]
-    with serve(command, "serve", "--port", "0", "--no-open", "--site", str(site), *more) as found:
-        yield found
-
-
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A browser profile of one's own: its storage is empty."""
@@ -54,8 +34,8 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def live(context: BrowserContext, make_trader: Any, address: str, simulators: dict[str, Simulated]) -> Live:
-    return opened(context.new_page(), make_trader, address, simulators)
+def live(context: BrowserContext, make_trader: Any, live_address: str, simulators: dict[str, Simulated]) -> Live:
+    return opened(context.new_page(), make_trader, live_address, simulators)
 
 
 def opened(page: Page, make_trader: Any, address: str, simulators: dict[str, Simulated]) -> Live:
@@ -247,7 +227,13 @@ def test_a_torn_tail_is_cut_at_the_next_start_and_told(live: Live, command: str,
 
 
 def test_a_page_that_is_killed_loses_at_most_the_group_that_was_not_written(
-    live: Live, browser: Browser, context: BrowserContext, make_trader: Any, address: str, command: str, tmp_path: Path
+    live: Live,
+    browser: Browser,
+    context: BrowserContext,
+    make_trader: Any,
+    live_address: str,
+    command: str,
+    tmp_path: Path,
 ) -> None:
     trader = live.trader
     assert record(trader) is None
@@ -257,7 +243,7 @@ def test_a_page_that_is_killed_loses_at_most_the_group_that_was_not_written(
         for process in browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]:
             if process["type"] == "renderer":
                 os.kill(process["id"], signal.SIGKILL)
-    again = opened(context.new_page(), make_trader, address, live.simulators)
+    again = opened(context.new_page(), make_trader, live_address, live.simulators)
     (row,) = again.trader.run("cwts.recordings()")
     again.go("okx")
     path = download(again.trader, row["name"], tmp_path)
@@ -268,10 +254,10 @@ def test_a_page_that_is_killed_loses_at_most_the_group_that_was_not_written(
 
 
 def test_two_pages_record_side_by_side_and_leave_each_other_alone(
-    live: Live, context: BrowserContext, make_trader: Any, address: str, command: str, tmp_path: Path
+    live: Live, context: BrowserContext, make_trader: Any, live_address: str, command: str, tmp_path: Path
 ) -> None:
     """Begun in the same second, of the same instrument, by two tabs."""
-    other = opened(context.new_page(), make_trader, address, live.simulators)
+    other = opened(context.new_page(), make_trader, live_address, live.simulators)
     both = [live, other]
     for each in both:
         each.go("binance-usdm")
@@ -302,17 +288,17 @@ def test_two_pages_record_side_by_side_and_leave_each_other_alone(
 def test_full_storage_ends_the_recording_and_nothing_else(
     on_disk: BrowserContext,
     make_trader: Any,
-    address: str,
+    live_address: str,
     simulators: dict[str, Simulated],
     command: str,
     tmp_path: Path,
 ) -> None:
-    live = opened(on_disk.new_page(), make_trader, address, simulators)
+    live = opened(on_disk.new_page(), make_trader, live_address, simulators)
     trader = live.trader
     quota = on_disk.new_cdp_session(trader.page)
     live.go("binance-usdm")
-    used = quota.send("Storage.getUsageAndQuota", {"origin": address})["usage"]
-    quota.send("Storage.overrideQuotaForOrigin", {"origin": address, "quotaSize": used + 1_500_000})
+    used = quota.send("Storage.getUsageAndQuota", {"origin": live_address})["usage"]
+    quota.send("Storage.overrideQuotaForOrigin", {"origin": live_address, "quotaSize": used + 1_500_000})
     assert record(trader) is None
     live.simulator.post("speed", {"burst": 60_000})
     told = trader.until(lambda state: state["recording"]["error"])["recording"]
@@ -332,7 +318,7 @@ def test_full_storage_ends_the_recording_and_nothing_else(
 
 @pytest.fixture
 def without(
-    context: BrowserContext, make_trader: Any, address: str, simulators: dict[str, Simulated]
+    context: BrowserContext, make_trader: Any, live_address: str, simulators: dict[str, Simulated]
 ) -> Callable[[str], Live]:
     """A page in whose recorder worker this ran first."""
 
@@ -344,7 +330,7 @@ def without(
             route.fulfill(response=answer, body=f"{script}\n{answer.text()}")
 
         page.route("**/workers/recorder.js", changed)
-        return opened(page, make_trader, address, simulators)
+        return opened(page, make_trader, live_address, simulators)
 
     return made
 

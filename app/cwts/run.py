@@ -215,10 +215,10 @@ class Live:
             self.log("warning", "halted: positions are closed and none is opened until you resume")
 
     def resume(self) -> None:
-        """Ends the halt."""
+        """Ends the halt that a person made; that of the loss limit stays."""
         if self.host is not None:
             self.host.command(layout.CommandOp.RESUME)
-            self.log("info", "resumed")
+            self.log("info", "resumed: positions may be opened again, but not where the loss limit was reached")
 
     async def _beat(self) -> None:
         assert self.host is not None

@@ -143,7 +143,7 @@ enum cwts_reason {
     CWTS_WHY_BOOK_INVALID = 0,
     CWTS_WHY_STALE = 1,           /* no update of the book for stale_ns */
     CWTS_WHY_CROSSED = 2,         /* no best bid below a best ask */
-    CWTS_WHY_ORDER_PENDING = 3,
+    CWTS_WHY_ORDER_PENDING = 3,   /* an order is on its way, or one was refused in the last 10 s */
     CWTS_WHY_EXIT_HALT = 4,       /* halted with a position: close it */
     CWTS_WHY_HALTED = 5,
     CWTS_WHY_EXIT_LOSS = 6,       /* the loss limit was reached: close and halt */

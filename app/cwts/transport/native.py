@@ -64,7 +64,8 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
         try:
             context.load_verify_locations(ca_file)
         except (OSError, ssl.SSLError) as error:
-            raise InputError(f"{ca_file}: no certificates in PEM can be read ({error})") from error
+            why = error.strerror or error
+            raise InputError(f"{ca_file}: no certificates in PEM can be read ({why})") from error
     return context
 
 
