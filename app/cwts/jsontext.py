@@ -22,11 +22,19 @@ def parse(text: str | bytes | bytearray | memoryview) -> Any:
     """What JSON says. Raises ValueError where it is none, or nests deeper than `DEEPEST`."""
     if not isinstance(text, str):
         text = bytes(text).decode()
-    raw = text.encode(errors="surrogatepass")
-    if raw.count(b"[") + raw.count(b"{") > DEEPEST:  # most messages have fewer brackets in all
-        depth = 0
-        for bracket in _TEXT.sub(b"", raw).translate(None, _ELSE):
-            depth += _STEPS[bracket]
-            if depth > DEEPEST:
-                raise ValueError(f"it nests deeper than {DEEPEST} levels")
+    if nests_deeper(text, DEEPEST):
+        raise ValueError(f"it nests deeper than {DEEPEST} levels")
     return json.loads(text)
+
+
+def nests_deeper(text: str, levels: int) -> bool:
+    """Whether brackets outside of texts nest deeper, without parsing: in time proportional to the length."""
+    raw = text.encode(errors="surrogatepass")
+    if raw.count(b"[") + raw.count(b"{") <= levels:  # most messages have fewer brackets in all
+        return False
+    depth = 0
+    for bracket in _TEXT.sub(b"", raw).translate(None, _ELSE):
+        depth += _STEPS[bracket]
+        if depth > levels:
+            return True
+    return False

@@ -279,7 +279,7 @@ class FrameRecording:
         raise InputError(f"{self.name}: {'no recording of ' + wanted if wanted else 'no description'} in it")
 
     def state(self, exchange: str = "", symbol: str = "") -> bytes | None:
-        """The engine\'s block where the recording begins, if that is in the middle of a session."""
+        """The engine's block where the recording begins, if that is in the middle of a session."""
         for name, file, _ in self._files():
             ours = False
             for group in groups(file):

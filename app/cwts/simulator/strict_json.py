@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from cwts.jsontext import nests_deeper
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -13,14 +15,11 @@ MOST_DEEP = 100  # no message of an exchange is deeper; what is written again mu
 
 def loads(text: bytes | str, *, parse_float: Callable[[str], Any] = float) -> Any:
     """The value in a text. Raises ValueError: also for NaN and Infinity, and for what is nested too deeply."""
-    try:
-        value = json.loads(text, parse_float=parse_float, parse_constant=_no_number)
-    except RecursionError:
-        raise ValueError(f"it is nested deeper than {MOST_DEEP}") from None
-    opening: tuple[Any, Any] = (b"[", b"{") if isinstance(text, bytes) else ("[", "{")
-    if sum(map(text.count, opening)) > MOST_DEEP and _deep(value):
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
+    if nests_deeper(text, MOST_DEEP):
         raise ValueError(f"it is nested deeper than {MOST_DEEP}")
-    return value
+    return json.loads(text, parse_float=parse_float, parse_constant=_no_number)
 
 
 def shown(value: object, most: int = 80) -> str:
@@ -31,15 +30,3 @@ def shown(value: object, most: int = 80) -> str:
 
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
-
-
-def _deep(value: object) -> bool:
-    layer = [value]
-    for _ in range(MOST_DEEP):
-        layer = [
-            child
-            for node in layer
-            if isinstance(node, dict | list)
-            for child in (node.values() if isinstance(node, dict) else node)
-        ]
-    return any(isinstance(node, dict | list) for node in layer)
